@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* tabi: one program, a table of subcommands. */
+#include "cli/main.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct subcommand {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+};
+
+static const struct subcommand subcommands[] = {
+    {NULL, NULL, NULL},
+};
+
+static void print_usage(FILE *to)
+{
+	fputs("usage: tabi COMMAND [ARGUMENTS]\n\ncommands:\n", to);
+	for (const struct subcommand *s = subcommands; s->name; s++)
+		fprintf(to, "  %-10s %s\n", s->name, s->summary);
+	fputs("\n'man tabi' tells more; 'tabi COMMAND --help' tells the options of one.\n", to);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_usage(stderr);
+		return 2;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+		print_usage(stdout);
+		return 0;
+	}
+	for (const struct subcommand *s = subcommands; s->name; s++)
+		if (strcmp(argv[1], s->name) == 0)
+			return s->run(argc - 1, argv + 1);
+	fprintf(stderr, "tabi: there is no command '%s'; 'tabi --help' lists them\n", argv[1]);
+	return 2;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connecting to the first of several addresses that answers (RFC 8305, Happy Eyeballs).
+ *
+ * Families alternate, a new attempt starts 250 ms after the last one or as soon as it failed, the
+ * first connection wins and the others are dropped.
+ */
+#ifndef TABI_NET_DIAL_H
+#define TABI_NET_DIAL_H
+
+#include "net/loop.h"
+#include "proto/addr.h"
+
+struct dial;
+
+/*
+ * The end of it, from the loop: err is ERR_OK and `fd` a connected non-blocking socket (TCP_NODELAY
+ * set) that is now the receiver's, to ips[`which`]; or the most telling -errno of all attempts
+ * (refused before host unreachable before network unreachable before timed out) and fd -1. The dial
+ * is gone after the call.
+ */
+typedef void dial_fn(void *ctx, int err, int fd, size_t which);
+
+/* Copies `ips` (n >= 1). There is no time limit: the caller cancels. Returns 0, or a negative
+ * error where not one attempt could begin; then `fn` is not called. */
+int dial_start(struct dial **ret_dial, struct loop *loop, const struct ip *ips, size_t n,
+    uint16_t port, dial_fn *fn, void *ctx);
+
+/* Ends all attempts; `fn` is not called. NULL is fine. */
+void dial_cancel(struct dial *dial);
+
+#endif

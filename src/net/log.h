@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Log lines: one sentence for people, or one record of fields.
+ *
+ * As text a record is `2026-11-22T10:00:00.123Z info session user=alice to=example.com:80 ...`, as
+ * JSON one object a line with the same names. Values are escaped so that one record is one line and
+ * reads back: in text, a value with anything but plain printable ASCII is put in double quotes,
+ * with \" \\ and \xHH inside. Writing never blocks the caller on a pipe or socket that nobody
+ * reads: the line is dropped and counted.
+ */
+#ifndef TABI_NET_LOG_H
+#define TABI_NET_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "policy/policy.h"
+
+struct log_options {
+	bool json;
+	enum log_place place;
+	int fd; /* of LOG_TO_STDERR and LOG_TO_FILE; stays the caller's */
+	enum log_level level;
+	int worker; /* number shown in every line; -1 for none */
+};
+
+/* The process has one log; before this it goes to standard error at LOG_AT_INFO. May be called
+ * again. */
+void log_setup(const struct log_options *options);
+bool log_enabled(enum log_level level);
+/* Lines dropped since the start. */
+uint64_t log_dropped(void);
+
+/* A sentence. The formatted text is escaped as a whole. */
+void log_say(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A record under construction; nothing is allocated. What does not fit is cut with "...". */
+struct log_record {
+	enum log_level level;
+	size_t len;
+	char line[2048];
+};
+
+void log_begin(struct log_record *rec, enum log_level level, const char *event);
+/* NULL leaves the field out. */
+void log_text(struct log_record *rec, const char *name, const char *value);
+void log_bytes(struct log_record *rec, const char *name, const void *value, size_t len);
+void log_number(struct log_record *rec, const char *name, uint64_t value);
+/* Milliseconds, shown as seconds with three decimals. */
+void log_seconds(struct log_record *rec, const char *name, uint64_t ms);
+void log_end(struct log_record *rec);
+
+#endif

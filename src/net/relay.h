@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Moving bytes between two connected sockets, so that neither end notices.
+ *
+ * Theory of operation. A relay has two ends. What is read from one is written to the other at once,
+ * through one buffer that all relays of a loop share; only what the kernel does not take is kept,
+ * in memory that exists as long as it holds something, and while it does nothing more is read
+ * (back-pressure). So an idle relay owns nothing but its two watches.
+ *
+ * End of stream on one side becomes shutdown(SHUT_WR) on the other, after what was read before it;
+ * the relay is done when both directions have ended. A reset is passed on as a reset. After
+ * RELAY_BUDGET bytes of one direction in one turn the others get theirs first: polling is
+ * level-triggered, so the rest is reported again.
+ */
+#ifndef TABI_NET_RELAY_H
+#define TABI_NET_RELAY_H
+
+#include "net/loop.h"
+
+#define RELAY_BUFFER_SIZE (256 * 1024)
+#define RELAY_BUDGET (1024 * 1024)
+
+/* What the relays of one loop share. */
+struct relay_shared {
+	struct loop *loop;
+	uint8_t *buffer; /* RELAY_BUFFER_SIZE bytes */
+};
+
+int relay_shared_init(struct relay_shared *shared, struct loop *loop);
+void relay_shared_fini(struct relay_shared *shared);
+
+/* One socket of a relay, and the direction out of it. */
+struct relay_end {
+	struct watch watch;
+	int fd; /* -1 when none */
+	uint32_t unsent_at,
+	    unsent_len;    /* of `unsent`: read from the other end, not yet written here */
+	uint8_t *unsent;   /* owned; NULL while nothing is unsent */
+	uint64_t received; /* bytes read from this end */
+	uint64_t sent;     /* bytes written to this end */
+	bool ended;        /* end of stream was read here */
+	bool shut;         /* end of stream was written here */
+};
+
+enum relay_side { RELAY_CLIENT, RELAY_TARGET };
+
+struct relay;
+/* Called once, when it is over: ERR_OK, ERR_CLIENT_RESET, ERR_TARGET_RESET or -errno. The sockets
+ * are still open (their reset-on-close is set where the end is a reset); the owner closes them with
+ * relay_close(). */
+typedef void relay_fn(struct relay *relay, int err);
+
+/* Part of the session: the watches and descriptors serve the handshake before they relay. */
+struct relay {
+	struct relay_shared *shared;
+	struct relay_end end[2]; /* by enum relay_side */
+	relay_fn *fn;
+	bool over;
+	/* Set whenever bytes moved; the owner clears it to see whether a session is idle. */
+	bool moved;
+};
+
+/* Sets an end's fields to "none". */
+void relay_init(struct relay *relay, struct relay_shared *shared, relay_fn *fn);
+
+/*
+ * Begins. Both ends have a connected non-blocking socket and an initialised watch. The `n` bytes at
+ * `early` came from the client before and go to the target first. Returns 0 or -errno; `fn` may be
+ * called from the loop from now on, never from inside this call.
+ */
+int relay_start(struct relay *relay, const void *early, size_t n);
+
+/* Has one side ended while the other goes on? */
+bool relay_half_closed(const struct relay *relay);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Between struct ip and the kernel's addresses, and the few socket calls everybody needs. */
+#ifndef TABI_NET_SOCKADDR_H
+#define TABI_NET_SOCKADDR_H
+
+#include <sys/socket.h>
+
+#include "proto/addr.h"
+
+/* AF_INET for an IPv4 address, AF_INET6 otherwise. Returns the length. */
+socklen_t sockaddr_from_ip(struct sockaddr_storage *ret_sa, const struct ip *ip, uint16_t port);
+/* ADDR_IP for AF_INET and AF_INET6 (mapped ones become IPv4); ADDR_NONE for anything else. */
+struct addr sockaddr_to_addr(const struct sockaddr_storage *sa);
+
+/* The socket's own address and its peer's; ADDR_NONE where there is none. */
+struct addr socket_local_addr(int fd);
+struct addr socket_peer_addr(int fd);
+
+/* Takes the pending error of a socket: 0 or -errno. */
+int socket_take_error(int fd);
+
+/* Makes close() send RST instead of FIN, and drop what is unsent. */
+void socket_set_reset_on_close(int fd);
+
+/* Is this one of the addresses of this host? Asks the kernel (bind), so it is always up to date. */
+bool ip_is_local(const struct ip *ip);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* Who may reach what, when: a request in, a verdict out. */
+#ifndef TABI_POLICY_DECIDE_H
+#define TABI_POLICY_DECIDE_H
+
+#include "policy/policy.h"
+
+/* Minutes since Monday 00:00 in local time, 0 to 10079: what `during` is compared with. */
+typedef unsigned week_minute;
+
+struct policy_request {
+	/* The client. One on a Unix socket has the address 127.0.0.1. */
+	struct ip client;
+	const char *listener; /* policy_listener.text */
+	const char *user; /* NULL where nobody proved to be anybody; may hold any byte but NUL */
+	enum auth_method method;
+	enum proto proto;
+	enum command command;
+
+	/* The destination: the name as asked for in canonical form (or NULL), and the address to be
+	 * connected to once it is known. */
+	const char *name;
+	bool has_ip;
+	struct ip ip;
+	uint16_t port;
+
+	week_minute now;
+};
+
+enum verdict {
+	VERDICT_DENY,
+	VERDICT_ALLOW,
+	/* Only without has_ip: it depends on the address. Resolve, and ask again for each. */
+	VERDICT_DEPENDS,
+};
+
+struct decision {
+	enum verdict verdict;
+	const struct policy_rule
+	    *rule; /* the one that decided; NULL: none matched (deny), or VERDICT_DEPENDS */
+	bool log;  /* the rule says `log` */
+};
+
+/*
+ * First match decides; nothing matched means deny. Pure: no look-up, no clock. Without has_ip a
+ * rule that asks for addresses is neither matched nor passed over: the verdict is VERDICT_DENY only
+ * where no address could be allowed, and VERDICT_ALLOW only where every address would be.
+ */
+struct decision policy_decide(const struct policy *policy, const struct policy_request *req);
+
+/* Where the rule stands, for the log. */
+struct position policy_rule_position(const struct policy_rule *rule);
+
+#endif

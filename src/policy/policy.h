@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a configuration says: settings, listeners, definitions and rules. Immutable once parsed.
+ *
+ * policy/parse makes one from text, policy/decide asks it. Everything hangs on one allocation
+ * list that policy_free() releases; pointers into a policy live as long as the policy.
+ */
+#ifndef TABI_POLICY_POLICY_H
+#define TABI_POLICY_POLICY_H
+
+#include "proto/accept.h"
+#include "proto/addr.h"
+
+enum timeout {
+	TIMEOUT_HANDSHAKE, /* accept to request, absolute; 30 s */
+	TIMEOUT_CONNECT,   /* request to connected, look-up included; 30 s */
+	TIMEOUT_IDLE,      /* nothing in either direction; 0 = never; 2 h */
+	TIMEOUT_HALFCLOSE, /* nothing moved since one side ended; 5 min */
+	TIMEOUT_DRAIN,     /* what a stop leaves live sessions; 30 s */
+	TIMEOUT_COUNT,
+};
+
+/* Not LOG_INFO: that name is syslog.h's. */
+enum log_level { LOG_AT_ERROR, LOG_AT_WARN, LOG_AT_INFO, LOG_AT_DEBUG, LOG_AT_TRACE };
+enum log_place { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
+enum relay_mode { RELAY_AUTO, RELAY_COPY, RELAY_SPLICE };
+
+/* Where a statement stands: for messages, and as the name of a rule in the log ("tabi.conf:12"). */
+struct position {
+	const char *file;
+	unsigned line; /* from 1 */
+};
+
+struct policy_listener {
+	struct position at;
+	const char *text;      /* as written; what rules call it by `listener` */
+	const char *unix_path; /* or NULL: */
+	unsigned unix_mode;    /* permission bits of the socket; 0600 unless said */
+	struct addr addr;      /* ADDR_IP; port 0 is not allowed */
+	bool any_family; /* `*:PORT`: an IPv4 and an IPv6 socket; addr.ip is then unspecified */
+	bool open;       /* "strangers may use this": the word `open` */
+	bool optional;   /* of the built-in default: a host without that family is no error */
+};
+
+struct policy_auth {
+	struct position at;
+	enum auth_method method;
+	const char *file; /* of AUTH_PASSWORD */
+};
+
+struct policy_settings {
+	unsigned workers; /* 0 = one per core */
+	const char *user; /* NULL = not said */
+	bool log_json;
+	enum log_place log_place;
+	const char *log_file;
+	enum log_level log_level;
+	enum relay_mode relay;
+	unsigned timeout_ms[TIMEOUT_COUNT];
+	struct addr *resolvers; /* ADDR_IP with port; n == 0: the system's */
+	size_t n_resolvers;
+};
+
+struct policy_rule;
+
+struct policy {
+	struct policy_settings set;
+	struct policy_listener *listeners;
+	size_t n_listeners;
+	struct policy_auth *auths;
+	size_t n_auths;
+	unsigned methods; /* enum auth_method bits to offer: AUTH_NONE where no `auth` is given */
+	struct policy_rule *rules; /* in order; policy/decide.h reads them */
+	size_t n_rules;
+	void *memory; /* owned: all of the above and what it points to */
+};
+
+/* NULL is fine. */
+void policy_free(struct policy *policy);
+
+#endif

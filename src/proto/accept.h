@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The server handshake as a machine: SOCKS4, 4A, 5 and HTTP CONNECT on one port, bytes in, bytes
+ * and decisions out.
+ *
+ * Theory of operation. The caller owns the connection and a buffer of bytes not yet understood. It
+ * calls accept_step() with a cursor over that buffer and a writer for the answer, and does what the
+ * returned event says; before it waits for anything it sends what the writer holds. The machine
+ * consumes whole messages only, never a byte beyond the one it answers, so the same bytes give the
+ * same events in pieces of any size, and what follows the request stays in the buffer: it is the
+ * client's early data and belongs to the relay.
+ *
+ *     event           the caller then
+ *     ACCEPT_MORE     waits for more bytes and calls accept_step() again with all it has
+ *     ACCEPT_AUTH     checks accept_user/password, then accept_auth_result(), then accept_step()
+ *     ACCEPT_REQUEST  decides and connects, then accept_reply() once
+ *     ACCEPT_END      sends what the writer holds and ends the connection; `err` says why
+ *
+ * The machine keeps no clock and no pointer into the caller's buffers.
+ */
+#ifndef TABI_PROTO_ACCEPT_H
+#define TABI_PROTO_ACCEPT_H
+
+#include "proto/addr.h"
+#include "proto/wire.h"
+
+enum proto {
+	PROTO_NONE, /* not known yet */
+	PROTO_SOCKS4,
+	PROTO_SOCKS4A,
+	PROTO_SOCKS5,
+	PROTO_HTTP,
+};
+
+enum command {
+	COMMAND_NONE,
+	COMMAND_CONNECT,
+	COMMAND_BIND,
+	COMMAND_UDP,
+	COMMAND_RESOLVE,
+};
+
+/* How the client proved who it is; as bits where a set is meant. */
+enum auth_method {
+	AUTH_NONE = 1 << 0,
+	AUTH_PASSWORD = 1 << 1,
+	AUTH_GSSAPI = 1 << 2,
+	AUTH_CERT = 1 << 3,
+};
+
+/* "socks5", "connect", "password"...: the words of the policy language and of the log. */
+const char *proto_name(enum proto proto);
+const char *command_name(enum command command);
+const char *auth_method_name(enum auth_method method);
+
+#define ACCEPT_CREDENTIAL_MAX 255
+/* No message is longer than this; a caller's input buffer never needs more. */
+#define ACCEPT_INPUT_MAX 16384
+/* No answer is longer than this: room for accept_step() and accept_reply() in the writer. */
+#define ACCEPT_OUTPUT_MAX 1024
+
+enum accept_event {
+	ACCEPT_MORE,
+	ACCEPT_AUTH,
+	ACCEPT_REQUEST,
+	ACCEPT_END,
+};
+
+enum accept_state {
+	/* Nothing read; leaves for any state below by the first byte. */
+	ACCEPT_AT_START,
+	/* SOCKS5: a method is chosen and told; password: waits for RFC 1929, none: for the request.
+	 */
+	ACCEPT_AT_USERPASS,
+	ACCEPT_AT_REQUEST,
+	/* HTTP: waits for a (further) header block, after a 407 too. */
+	ACCEPT_AT_HTTP,
+	/* The caller was asked; only accept_auth_result() or accept_reply() leave these. */
+	ACCEPT_WAITS_AUTH,
+	ACCEPT_WAITS_REPLY,
+	/* Answered; the machine will say no more. */
+	ACCEPT_AT_END,
+};
+
+/* Open for reading; written by this module only. About 0.9 KB: it lives while the handshake does.
+ */
+struct accept {
+	enum accept_state state;
+	enum proto proto;
+	unsigned methods;        /* enum auth_method bits that this listener offers */
+	enum auth_method method; /* in force once the request is asked */
+	uint8_t http_tries;
+	bool http10;
+	int err; /* why, after ACCEPT_END */
+
+	/*
+	 * The credentials at ACCEPT_AUTH; after success the user stays (and the password is wiped).
+	 * At ACCEPT_REQUEST of SOCKS4 `claim` is the USERID, which nobody has checked. Opaque
+	 * bytes; may hold NUL.
+	 */
+	uint8_t user_len, password_len, claim_len;
+	char user[ACCEPT_CREDENTIAL_MAX + 1];
+	char password[ACCEPT_CREDENTIAL_MAX + 1];
+	char claim[ACCEPT_CREDENTIAL_MAX + 1];
+
+	/* At ACCEPT_REQUEST. */
+	enum command command;
+	struct addr target;
+};
+
+/* `methods`: the enum auth_method bits to offer; SOCKS4 is served only where AUTH_NONE is among
+ * them. */
+void accept_init(struct accept *a, unsigned methods);
+
+/* Wipes what is secret. The struct may then be freed or used again after accept_init(). */
+void accept_fini(struct accept *a);
+
+/* See "Theory of operation". `out` must have room for ACCEPT_OUTPUT_MAX bytes. */
+enum accept_event accept_step(struct accept *a, struct wire_reader *in, struct wire_writer *out);
+
+/* After ACCEPT_AUTH: were the credentials right? Then accept_step() goes on (with a refusal it may
+ * return ACCEPT_END, or ACCEPT_MORE where the protocol allows another try). */
+void accept_auth_result(struct accept *a, bool ok, struct wire_writer *out);
+
+/*
+ * After ACCEPT_REQUEST: the answer. ERR_OK grants, with `bound` the address of the outgoing socket
+ * (NULL or ADDR_NONE is sent as zeros); the relay may start behind the written bytes. Anything else
+ * is the refusal that err.h maps it to. Also right at any earlier moment, for a timeout or a
+ * shutdown: then it writes the refusal that the client can read at that point, or nothing.
+ */
+void accept_reply(struct accept *a, int err, const struct addr *bound, struct wire_writer *out);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The client handshake as a machine: through one proxy, or a chain of them of any kinds.
+ *
+ * Theory of operation. The caller has a connection to the first proxy. connect_step() takes the
+ * bytes that arrived and writes the bytes to send. Each hop is asked to connect to the next hop,
+ * the last one to the target; all of it runs over the same connection, one hop after the other. The
+ * machine never consumes a byte beyond the last reply, and `want` tells how many bytes may be read
+ * without taking any that belong to the destination, so that the descriptor can be handed on.
+ */
+#ifndef TABI_PROTO_CONNECT_H
+#define TABI_PROTO_CONNECT_H
+
+#include "proto/accept.h"
+#include "proto/url.h"
+
+enum connect_event {
+	CONNECT_MORE,   /* send what the writer holds, then read at most `want` bytes and step again
+			 */
+	CONNECT_DONE,   /* the stream now belongs to the target; `bound` is what the last proxy said
+			 */
+	CONNECT_FAILED, /* `err`, `hop`, `stage` and `code` say what, where and why */
+};
+
+enum connect_stage {
+	CONNECT_AT_START,  /* of this hop: nothing sent */
+	CONNECT_AT_METHOD, /* SOCKS5: greeting sent */
+	CONNECT_AT_AUTH,   /* SOCKS5: RFC 1929 sent */
+	CONNECT_AT_REPLY,  /* request sent */
+	CONNECT_AT_END,
+};
+
+/* Longest output of one step. */
+#define CONNECT_OUTPUT_MAX 2048
+/* Longest message of a proxy that is read: an HTTP header block. */
+#define CONNECT_INPUT_MAX 16384
+
+/* Open for reading; written by this module only. */
+struct connect {
+	const struct url *hops; /* borrowed from the caller until the end */
+	size_t n_hops;
+	size_t hop; /* the one spoken to */
+	enum command command;
+	struct addr target;
+	enum connect_stage stage;
+	size_t want; /* after CONNECT_MORE: at least 1 */
+	int err;     /* after CONNECT_FAILED: from err.h */
+	int code;    /* the proxy's own code where it sent one (REP, CD or HTTP status), else -1 */
+	struct addr bound;
+};
+
+/* `n_hops` is at least 1. A hop that cannot be asked for what follows it (SOCKS4 and an IPv6
+ * address, TLS) fails at its turn with ERR_ADDRESS_TYPE or ERR_PROXY_PROTOCOL. */
+void connect_init(struct connect *c, const struct url *hops, size_t n_hops, enum command command,
+    const struct addr *target);
+
+/* Consumes whole messages from `in`; on CONNECT_MORE nothing of an incomplete one. `out` must have
+ * room for CONNECT_OUTPUT_MAX bytes. */
+enum connect_event connect_step(struct connect *c, struct wire_reader *in, struct wire_writer *out);
+
+/* The connection ended: makes the best of what arrived (a truncated refusal is still a refusal). */
+enum connect_event connect_eof(struct connect *c, struct wire_reader *in);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* Proxy URLs: socks5h://user:password@host:1080, and comma-separated chains of them. */
+#ifndef TABI_PROTO_URL_H
+#define TABI_PROTO_URL_H
+
+#include "proto/addr.h"
+
+enum url_scheme {
+	URL_SOCKS4,
+	URL_SOCKS4A,
+	URL_SOCKS5,  /* names resolved on our side */
+	URL_SOCKS5H, /* names resolved by the proxy */
+	URL_SOCKS5_TLS,
+	URL_HTTP,
+	URL_HTTPS,
+};
+
+#define URL_CREDENTIAL_MAX 255
+
+struct url {
+	enum url_scheme scheme;
+	struct addr
+	    proxy; /* host and port; the port defaults to 1080, http 8080, https and +tls 443 */
+	bool has_user;
+	bool has_password;
+	uint8_t user_len, password_len;
+	/* Percent-decoded; may hold any byte, NUL too; not text. */
+	char user[URL_CREDENTIAL_MAX + 1];
+	char password[URL_CREDENTIAL_MAX + 1];
+};
+
+/*
+ * Reads one URL. A bare HOST:PORT is socks5h. Returns 0 or ERR_MALFORMED, with `*ret_why` (if not
+ * NULL) a sentence that says what is wrong and what was expected, and `*ret_at` the offset of it.
+ */
+int url_parse(
+    const char *text, size_t len, struct url *ret_url, const char **ret_why, size_t *ret_at);
+
+/* Reads a comma-separated chain into `urls`, first hop first. Returns the count, or as above;
+ * ERR_TOO_LONG where there are more than `max`. */
+int url_parse_chain(const char *text, size_t len, struct url *urls, size_t max,
+    const char **ret_why, size_t *ret_at);
+
+/* The URL as text without its password, for messages and logs. Returns its length, cut to `cap`
+ * - 1. */
+size_t url_format(const struct url *url, char *buf, size_t cap);
+
+/* "socks5h", "https"... */
+const char *url_scheme_name(enum url_scheme scheme);
+
+#endif
