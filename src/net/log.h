@@ -5,8 +5,10 @@
  * As text a record is `2026-11-22T10:00:00.123Z info session user=alice to=example.com:80 ...`, as
  * JSON one object a line with the same names. Values are escaped so that one record is one line and
  * reads back: in text, a value with anything but plain printable ASCII is put in double quotes,
- * with \" \\ and \xHH inside. Writing never blocks the caller on a pipe or socket that nobody
- * reads: the line is dropped and counted.
+ * with \" \\ and \xHH inside; in JSON bytes outside of it are \u00XX, so that every line is valid
+ * and gives the bytes back as Latin-1. Writing never blocks the caller on a pipe or socket that
+ * nobody reads: the line is dropped and counted, and the next one that gets through says
+ * `dropped=N`. SIGPIPE must be ignored where the place may be a pipe. errno is left as it was.
  */
 #ifndef TABI_NET_LOG_H
 #define TABI_NET_LOG_H
@@ -32,14 +34,18 @@ bool log_enabled(enum log_level level);
 /* Lines dropped since the start. */
 uint64_t log_dropped(void);
 
-/* A sentence. The formatted text is escaped as a whole. */
+/* A sentence. The formatted text is escaped as a whole; in text lines it stands without quotes up
+ * to the end of the line, in JSON it is the field `message`. */
 void log_say(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A record under construction; nothing is allocated. What does not fit is cut with "...". */
 struct log_record {
 	enum log_level level;
-	size_t len;
-	char line[2048];
+	bool cut;
+	size_t len; /* 0: its level is not logged */
+	/* No longer than PIPE_BUF, so that a pipe takes it whole; room for a user and a host name
+	 * of the longest kind in JSON. */
+	char line[4096];
 };
 
 void log_begin(struct log_record *rec, enum log_level level, const char *event);
