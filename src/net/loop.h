@@ -19,7 +19,8 @@ struct loop {
 	unsigned watching; /* watches and timers not yet closed: for leak checks at the end */
 };
 
-/* Return 0 or -errno. loop_fini() expects that every watch and timer has been closed. */
+/* Return 0 or -errno. loop_fini() expects that every watch and timer has been closed, and runs the
+ * `closed` functions still to come. */
 int loop_init(struct loop *loop);
 void loop_fini(struct loop *loop);
 /* Until loop_stop(), or until nothing is left to wait for. */
@@ -28,8 +29,13 @@ void loop_stop(struct loop *loop);
 /* Milliseconds of the monotonic clock, as of the start of this turn. */
 uint64_t loop_now(const struct loop *loop);
 
-/* What a watch may wait for. WATCH_ERROR (reset, error, both ends gone) is always reported, and
- * alone is a way to wait for nothing but that. */
+/*
+ * What a watch may wait for. WATCH_ERROR (reset, error, both ends gone) is always reported, and
+ * alone is a way to wait for nothing but that: the end of the peer's stream is not an error. With
+ * it comes whatever else was waited for, so that a plain handler finds the error by reading or
+ * writing, and the watch waits for nothing (`events` is 0) until it is set again. While something
+ * else is waited for, "both ends gone" may come as that alone.
+ */
 enum watch_event {
 	WATCH_READ = 1 << 0,
 	WATCH_WRITE = 1 << 1,
@@ -44,7 +50,7 @@ struct watch {
 	uv_poll_t poll;
 	watch_fn *fn; /* may be changed at any time */
 	void (*closed)(struct watch *watch);
-	unsigned events; /* what is waited for now */
+	unsigned events; /* what is waited for now; read only */
 };
 
 /* `fd` must be non-blocking. Waits for nothing yet. Returns 0 or -errno. */
