@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/loop.h"
+
+#include <poll.h>
+
+#include "sockets.h"
+
+struct fixture {
+	struct loop loop;
+	struct watch watch;
+	struct timer timer;
+	int fd[2]; /* [0] is watched */
+	unsigned calls;
+	unsigned events; /* of the last call */
+};
+
+static struct fixture *of_watch(struct watch *watch)
+{
+	return (struct fixture *)((char *)watch - offsetof(struct fixture, watch));
+}
+
+static void count_and_stop(struct watch *watch, unsigned events)
+{
+	struct fixture *f = of_watch(watch);
+
+	f->calls++;
+	f->events = events;
+	loop_stop(&f->loop);
+}
+
+static void count(struct watch *watch, unsigned events)
+{
+	struct fixture *f = of_watch(watch);
+
+	f->calls++;
+	f->events = events;
+}
+
+static void stop_on_timer(struct timer *timer)
+{
+	struct fixture *f = (struct fixture *)((char *)timer - offsetof(struct fixture, timer));
+
+	loop_stop(&f->loop);
+}
+
+/* Lets the loop turn for a while in which nothing, or too much, might happen. */
+static void turn(struct fixture *f, uint64_t ms)
+{
+	timer_start(&f->timer, ms);
+	loop_run(&f->loop);
+	timer_stop(&f->timer);
+}
+
+static int set_up(void **state)
+{
+	static struct fixture f;
+
+	memset(&f, 0, sizeof(f));
+	tcp_pair(f.fd);
+	assert_int_equal(loop_init(&f.loop), 0);
+	assert_int_equal(watch_init(&f.watch, &f.loop, f.fd[0], count_and_stop), 0);
+	timer_init(&f.timer, &f.loop, stop_on_timer);
+	*state = &f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	watch_close(&f->watch, NULL);
+	timer_close(&f->timer, NULL);
+	close(f->fd[0]);
+	if (f->fd[1] >= 0)
+		close(f->fd[1]);
+	loop_fini(&f->loop);
+	return f->loop.watching != 0;
+}
+
+static void reports_reading_and_writing(void **state)
+{
+	struct fixture *f = *state;
+
+	watch_set(&f->watch, WATCH_READ);
+	assert_int_equal(write(f->fd[1], "x", 1), 1);
+	loop_run(&f->loop);
+	assert_int_equal(f->events, WATCH_READ);
+	watch_set(&f->watch, WATCH_READ | WATCH_WRITE);
+	loop_run(&f->loop);
+	assert_int_equal(f->events, WATCH_READ | WATCH_WRITE);
+	watch_set(&f->watch, WATCH_WRITE);
+	loop_run(&f->loop);
+	assert_int_equal(f->events, WATCH_WRITE);
+	assert_int_equal(f->calls, 3);
+	assert_int_equal(f->watch.events, WATCH_WRITE);
+}
+
+static void waits_for_nothing_when_told(void **state)
+{
+	struct fixture *f = *state;
+
+	watch_set(&f->watch, WATCH_READ);
+	watch_set(&f->watch, 0);
+	close_with_reset(f->fd[1]);
+	f->fd[1] = -1;
+	turn(f, 20);
+	assert_int_equal(f->calls, 0);
+}
+
+static void end_of_stream_reads_as_readable(void **state)
+{
+	struct fixture *f = *state;
+
+	watch_set(&f->watch, WATCH_READ | WATCH_ERROR);
+	shutdown(f->fd[1], SHUT_WR);
+	loop_run(&f->loop);
+	assert_int_equal(f->events, WATCH_READ);
+}
+
+static void end_of_stream_and_data_are_no_errors(void **state)
+{
+	struct fixture *f = *state;
+
+	watch_set(&f->watch, WATCH_ERROR);
+	assert_int_equal(write(f->fd[1], "abc", 3), 3);
+	shutdown(f->fd[1], SHUT_WR);
+	turn(f, 20);
+	assert_int_equal(f->calls, 0);
+	assert_int_equal(f->watch.events, WATCH_ERROR);
+}
+
+static void reset_is_an_error_and_ends_the_watch(void **state)
+{
+	static const unsigned sets[] = {WATCH_ERROR, WATCH_READ, WATCH_READ | WATCH_ERROR};
+	struct fixture *f = *state;
+
+	f->watch.fn = count;
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+		watch_set(&f->watch, sets[i]);
+		if (f->fd[1] >= 0)
+			close_with_reset(f->fd[1]);
+		f->fd[1] = -1;
+		f->calls = 0;
+		turn(f, 20);
+		/* Level-triggered and never taken, the error would be told again and again. */
+		assert_int_equal(f->calls, 1);
+		assert_int_equal(f->events, sets[i] | WATCH_ERROR);
+		assert_int_equal(f->watch.events, 0);
+	}
+}
+
+static void reset_after_end_of_stream_is_seen(void **state)
+{
+	struct fixture *f = *state;
+
+	watch_set(&f->watch, WATCH_ERROR);
+	shutdown(f->fd[1], SHUT_WR);
+	turn(f, 5);
+	assert_int_equal(f->calls, 0);
+	close_with_reset(f->fd[1]);
+	f->fd[1] = -1;
+	loop_run(&f->loop);
+	assert_int_equal(f->calls, 1);
+	assert_int_equal(f->events, WATCH_ERROR);
+}
+
+static void both_ends_gone_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+
+	watch_set(&f->watch, WATCH_ERROR);
+	shutdown(f->fd[0], SHUT_WR);
+	shutdown(f->fd[1], SHUT_WR);
+	loop_run(&f->loop);
+	assert_int_equal(f->events, WATCH_ERROR);
+	assert_int_equal(f->watch.events, 0);
+}
+
+/* The processor time that a turn of 50 ms takes shows a loop that spins inside libuv. */
+static uint64_t turns_cpu(struct fixture *f)
+{
+	struct timespec before, after;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	turn(f, 50);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	return (
+	    uint64_t)((after.tv_sec - before.tv_sec) * 1000000000 + after.tv_nsec - before.tv_nsec);
+}
+
+static void urgent_data_neither_spins_nor_hides_errors(void **state)
+{
+	struct fixture *f = *state;
+	struct pollfd p = {.fd = f->fd[0], .events = POLLPRI};
+
+	watch_set(&f->watch, WATCH_ERROR);
+	assert_int_equal(send(f->fd[1], "!", 1, MSG_OOB), 1);
+	shutdown(f->fd[1], SHUT_WR);
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_true(turns_cpu(f) < 20000000);
+	assert_int_equal(f->calls, 0);
+	close_with_reset(f->fd[1]);
+	f->fd[1] = -1;
+	loop_run(&f->loop);
+	assert_int_equal(f->calls, 1);
+	assert_int_equal(f->events, WATCH_ERROR);
+}
+
+static void reading_goes_on_after_urgent_data(void **state)
+{
+	struct fixture *f = *state;
+
+	watch_set(&f->watch, WATCH_ERROR);
+	assert_int_equal(send(f->fd[1], "!", 1, MSG_OOB), 1);
+	turn(f, 5);
+	watch_set(&f->watch, WATCH_READ);
+	assert_int_equal(write(f->fd[1], "x", 1), 1);
+	loop_run(&f->loop);
+	assert_int_equal(f->events, WATCH_READ);
+}
+
+static void close_in_callback(struct watch *watch, unsigned events)
+{
+	struct fixture *f = of_watch(watch);
+
+	count(watch, events);
+	watch_close(watch, NULL);
+	/* The number may come back at once, for another watch. */
+	close(f->fd[0]);
+	f->fd[0] = -1;
+}
+
+static void closes_from_its_own_callback(void **state)
+{
+	struct fixture *f = *state;
+	int again[2];
+
+	f->watch.fn = close_in_callback;
+	watch_set(&f->watch, WATCH_READ | WATCH_WRITE);
+	turn(f, 5);
+	assert_int_equal(f->calls, 1);
+	assert_int_equal(f->loop.watching, 1);
+	close(f->fd[1]);
+	tcp_pair(again);
+	memcpy(f->fd, again, sizeof(again));
+	assert_int_equal(watch_init(&f->watch, &f->loop, f->fd[0], count_and_stop), 0);
+	watch_set(&f->watch, WATCH_WRITE);
+	loop_run(&f->loop);
+	assert_int_equal(f->calls, 2);
+}
+
+static void refuses_what_cannot_be_polled(void **state)
+{
+	struct fixture *f = *state;
+	struct watch other;
+
+	assert_int_equal(watch_init(&other, &f->loop, -1, count), -EBADF);
+	assert_int_equal(f->loop.watching, 2);
+}
+
+struct test_job {
+	struct job job;
+	struct loop *loop;
+	int n;
+};
+
+static void job_work(struct job *job)
+{
+	((struct test_job *)job)->n = 42;
+}
+
+static void job_done(struct job *job)
+{
+	struct test_job *t = (struct test_job *)job;
+
+	t->n++;
+	loop_stop(t->loop);
+}
+
+static void runs_jobs(void **state)
+{
+	struct fixture *f = *state;
+	struct test_job t = {.job = {.work = job_work, .done = job_done}, .loop = &f->loop};
+
+	assert_int_equal(job_start(&t.job, &f->loop), 0);
+	loop_run(&f->loop);
+	assert_int_equal(t.n, 43);
+}
+
+static void timer_waits_its_time(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = loop_now(&f->loop);
+
+	turn(f, 30);
+	assert_true(loop_now(&f->loop) >= before + 30);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(reports_reading_and_writing),
+	    TEST(waits_for_nothing_when_told),
+	    TEST(end_of_stream_reads_as_readable),
+	    TEST(end_of_stream_and_data_are_no_errors),
+	    TEST(reset_is_an_error_and_ends_the_watch),
+	    TEST(reset_after_end_of_stream_is_seen),
+	    TEST(both_ends_gone_is_an_error),
+	    TEST(urgent_data_neither_spins_nor_hides_errors),
+	    TEST(reading_goes_on_after_urgent_data),
+	    TEST(closes_from_its_own_callback),
+	    TEST(refuses_what_cannot_be_polled),
+	    TEST(runs_jobs),
+	    TEST(timer_waits_its_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
