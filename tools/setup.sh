@@ -11,10 +11,16 @@ die() {
 	exit 1
 }
 
+any_exists() {
+	[ -e "$1" ] || [ $# -gt 1 ]
+}
+
 # Is what the third column of tools/packages names there?
 is_there() {
+	# A * in a path is the shell's to fill in.
+	# shellcheck disable=SC2086
 	case $1 in
-	/*) [ -e "$1" ] ;;
+	/*) any_exists $1 ;;
 	pc:*) command -v pkg-config >/dev/null && pkg-config --exists "${1#pc:}" ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
