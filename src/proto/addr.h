@@ -63,7 +63,8 @@ bool ip_in_net(const struct ip *ip, const struct ip *net, unsigned prefix);
 /*
  * The special sets of addresses, as bits. An address that carries an IPv4 address inside
  * (IPv4-mapped, -compatible and -translated, 6to4, NAT64 64:ff9b::/96 and 64:ff9b:1::/48, Teredo,
- * ISATAP) has the bits of that one too: whoever routes it may deliver it there.
+ * ISATAP) has the bits of that one too, and of both where it carries two: whoever routes it may
+ * deliver it there.
  */
 enum ip_class {
 	IP_LOOPBACK = 1 << 0,    /* 127/8, ::1, and the unspecified 0/8 and :: which reach it */
@@ -91,19 +92,21 @@ struct addr addr_from_ip(const struct ip *ip, uint16_t port);
  * ADDR_IP (some clients send every destination as a name). Otherwise the bytes must be a host
  * name: 1 to 253 bytes without one trailing dot (which is kept), labels of 1 to 63 letters, digits,
  * '-', '_' or bytes above 0x7f, and not end in a label that inet_aton would take for a number.
- * `text` need not end in NUL. Returns 0, ERR_NAME or ERR_NUMERIC_NAME; `*ret_addr` keeps its port
- * untouched and is written only on success.
+ * `text` need not end in NUL and may be ret_addr->name. Returns 0, ERR_NAME or ERR_NUMERIC_NAME;
+ * `*ret_addr` keeps its port untouched and is written only on success.
  */
 int addr_set_host(struct addr *ret_addr, const char *text, size_t len);
 
-/* Reads HOST:PORT, with brackets around IPv6; the port is decimal, 0 to 65535, without sign or
- * space. Returns 0, ERR_ADDRESS, ERR_NAME or ERR_NUMERIC_NAME. */
+/* Reads HOST:PORT, with brackets around IPv6. Returns 0, ERR_ADDRESS, ERR_NAME or
+ * ERR_NUMERIC_NAME; `*ret_addr` is written only on success. */
 int addr_parse(const char *text, size_t len, struct addr *ret_addr);
 
-/* Reads a decimal port, 0 to 65535. Returns 0 or ERR_ADDRESS. */
+/* Reads a decimal port, 0 to 65535, without sign, space or leading zero. Returns 0 or
+ * ERR_ADDRESS. */
 int port_parse(const char *text, size_t len, uint16_t *ret_port);
 
-/* HOST:PORT as addr_parse() reads it; bytes of a name are given as they are. Returns `buf`. */
+/* HOST:PORT as addr_parse() reads it, "-" for ADDR_NONE; bytes of a name are given as they are.
+ * Returns `buf`. */
 char *addr_format(const struct addr *addr, char buf[static ADDR_TEXT_MAX]);
 
 /*
