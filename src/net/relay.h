@@ -8,9 +8,11 @@
  * (back-pressure). So an idle relay owns nothing but its two watches.
  *
  * End of stream on one side becomes shutdown(SHUT_WR) on the other, after what was read before it;
- * the relay is done when both directions have ended. A reset is passed on as a reset. After
- * RELAY_BUDGET bytes of one direction in one turn the others get theirs first: polling is
- * level-triggered, so the rest is reported again.
+ * the relay is done when both directions have ended. A reset is passed on as a reset, after what
+ * had arrived before it: what is unread of a reset socket can still be read, and the reset of the
+ * other waits until the kernel has sent all it was given. Not being read any more (EPIPE) counts as
+ * a reset. After RELAY_BUDGET bytes of one direction in one turn the others get theirs first:
+ * polling is level-triggered, so the rest is reported again.
  */
 #ifndef TABI_NET_RELAY_H
 #define TABI_NET_RELAY_H
@@ -38,16 +40,18 @@ struct relay_end {
 	uint8_t *unsent;   /* owned; NULL while nothing is unsent */
 	uint64_t received; /* bytes read from this end */
 	uint64_t sent;     /* bytes written to this end */
-	bool ended;        /* end of stream was read here */
+	bool ended;        /* end of stream was read here, or nothing can be read any more */
 	bool shut;         /* end of stream was written here */
+	bool quiet;        /* both directions of the socket are over: it has no more news */
+	int err;           /* -errno that broke the connection, or 0 */
 };
 
 enum relay_side { RELAY_CLIENT, RELAY_TARGET };
 
 struct relay;
 /* Called once, when it is over: ERR_OK, ERR_CLIENT_RESET, ERR_TARGET_RESET or -errno. The sockets
- * are still open (their reset-on-close is set where the end is a reset); the owner closes them with
- * relay_close(). */
+ * are still open (their reset-on-close is set where the end is not ERR_OK); the owner closes them
+ * with relay_close(), from inside this call if it likes. */
 typedef void relay_fn(struct relay *relay, int err);
 
 /* Part of the session: the watches and descriptors serve the handshake before they relay. */
@@ -55,6 +59,8 @@ struct relay {
 	struct relay_shared *shared;
 	struct relay_end end[2]; /* by enum relay_side */
 	relay_fn *fn;
+	void (*closed)(struct relay *relay);
+	uint8_t closing; /* watches that the loop has not let go of */
 	bool over;
 	/* Set whenever bytes moved; the owner clears it to see whether a session is idle. */
 	bool moved;
@@ -65,10 +71,19 @@ void relay_init(struct relay *relay, struct relay_shared *shared, relay_fn *fn);
 
 /*
  * Begins. Both ends have a connected non-blocking socket and an initialised watch. The `n` bytes at
- * `early` came from the client before and go to the target first. Returns 0 or -errno; `fn` may be
- * called from the loop from now on, never from inside this call.
+ * `early` came from the client before and go to the target first. Returns 0, and `fn` may be called
+ * from the loop from now on, never from inside this call; or what `fn` would have been called with,
+ * and then it is over already.
  */
 int relay_start(struct relay *relay, const void *early, size_t n);
+
+/*
+ * Ends it at any time, also where it never started: closes both descriptors and the watches on
+ * them, those that there are, and frees what is unsent. `fn` is not called any more. Returns how
+ * many watches the loop still has to let go of: after the last of them `closed` is called, and then
+ * the memory may go; with 0 it may go at once and `closed` is not called.
+ */
+unsigned relay_close(struct relay *relay, void (*closed)(struct relay *relay));
 
 /* Has one side ended while the other goes on? */
 bool relay_half_closed(const struct relay *relay);

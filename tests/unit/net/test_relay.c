@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: MIT */
+/* A relay between two peers, all three in one loop and on real sockets. */
+#include "net/relay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "proto/err.h"
+
+#include "sockets.h"
+
+/* One of the two programs at the far ends: sends and checks a stream that its seed determines. */
+struct peer {
+	struct watch watch; /* first */
+	int fd;
+	uint64_t to_send, sent, received;
+	size_t write_max; /* bytes in one write; random below that */
+	unsigned seed;    /* of what is sent */
+	unsigned expects; /* seed of what is received */
+	bool deaf;        /* does not read */
+	bool shut_when_sent;
+	bool echo; /* sends one byte for every byte received */
+	bool eof;
+	int err;
+};
+
+struct fixture {
+	struct relay relay;  /* first */
+	struct peer peer[2]; /* by enum relay_side */
+	int calls, err;
+};
+
+static struct loop loop;
+static struct relay_shared shared;
+static struct timer guard;
+static bool late;
+static unsigned random_state = 1;
+
+/* relay.c is linked with --wrap=malloc. */
+static bool out_of_memory;
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+	return out_of_memory ? NULL : __real_malloc(size);
+}
+
+static uint8_t byte_at(unsigned seed, uint64_t i)
+{
+	return (uint8_t)((i * 167 + (i >> 8) * 13 + (i >> 16) * 7) ^ seed);
+}
+
+static void peer_shut_if_sent(struct peer *p)
+{
+	if (p->shut_when_sent && p->sent == p->to_send && !p->err) {
+		p->shut_when_sent = false;
+		shutdown(p->fd, SHUT_WR);
+	}
+}
+
+static void peer_interest(struct peer *p)
+{
+	watch_set(&p->watch, (p->deaf || p->eof || p->err ? 0U : WATCH_READ) |
+				 (p->sent < p->to_send && !p->err ? WATCH_WRITE : 0U));
+}
+
+static void peer_read(struct peer *p)
+{
+	static uint8_t buf[128 * 1024];
+	ssize_t n = recv(p->fd, buf, sizeof(buf), 0);
+
+	if (n < 0 && errno != EAGAIN)
+		p->err = errno;
+	if (n == 0)
+		p->eof = true;
+	for (ssize_t i = 0; i < n; i++)
+		if (buf[i] != byte_at(p->expects, p->received + (uint64_t)i))
+			fail_msg("wrong byte at %llu", (unsigned long long)p->received + i);
+	if (n > 0) {
+		p->received += (uint64_t)n;
+		if (p->echo)
+			p->to_send += (uint64_t)n;
+	}
+}
+
+static void peer_write(struct peer *p)
+{
+	static uint8_t buf[128 * 1024];
+	size_t n = p->write_max > 1 ? 1 + (size_t)rand_r(&random_state) % p->write_max : 1;
+	ssize_t w;
+
+	if (n > p->to_send - p->sent)
+		n = (size_t)(p->to_send - p->sent);
+	for (size_t i = 0; i < n; i++)
+		buf[i] = byte_at(p->seed, p->sent + i);
+	w = send(p->fd, buf, n, MSG_NOSIGNAL);
+	if (w < 0 && errno != EAGAIN)
+		p->err = errno;
+	if (w > 0)
+		p->sent += (uint64_t)w;
+}
+
+static void on_peer(struct watch *watch, unsigned events)
+{
+	struct peer *p = (struct peer *)watch;
+
+	if (events & (WATCH_READ | WATCH_ERROR) && !p->deaf)
+		peer_read(p);
+	if (events & WATCH_WRITE && p->sent < p->to_send)
+		peer_write(p);
+	peer_shut_if_sent(p);
+	peer_interest(p);
+}
+
+static void peer_sends(struct peer *p, uint64_t n)
+{
+	p->to_send += n;
+	peer_interest(p);
+}
+
+static void peer_shuts_after(struct peer *p)
+{
+	p->shut_when_sent = true;
+	peer_shut_if_sent(p);
+}
+
+static void peer_listens(struct peer *p, bool yes)
+{
+	p->deaf = !yes;
+	peer_interest(p);
+}
+
+static void peer_closes(struct peer *p, bool reset)
+{
+	watch_close(&p->watch, NULL);
+	if (reset)
+		close_with_reset(p->fd);
+	else
+		close(p->fd);
+	p->fd = -1;
+}
+
+static void on_guard(struct timer *timer)
+{
+	(void)timer;
+	late = true;
+}
+
+static void one_turn(void)
+{
+	late = false;
+	timer_start(&guard, 10000);
+	uv_run(&loop.uv, UV_RUN_ONCE);
+	timer_stop(&guard);
+	if (late)
+		fail_msg("nothing happened for ten seconds");
+}
+
+#define UNTIL(condition)                                                                           \
+	while (!(condition))                                                                       \
+	one_turn()
+
+/* Turns for 30 ms in which nothing should happen, and sees that the processor had little to do. */
+static void assert_rests(void)
+{
+	struct timespec before, after;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	late = false;
+	timer_start(&guard, 30);
+	while (!late)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	assert_true((after.tv_sec - before.tv_sec) * 1000000000 + after.tv_nsec - before.tv_nsec <
+		    15000000);
+}
+
+static void on_over(struct relay *relay, int err)
+{
+	struct fixture *x = (struct fixture *)relay;
+
+	x->calls++;
+	x->err = err;
+}
+
+static void fixture_open(struct fixture *x)
+{
+	memset(x, 0, sizeof(*x));
+	relay_init(&x->relay, &shared, on_over);
+	for (int i = 0; i < 2; i++) {
+		struct relay_end *end = &x->relay.end[i];
+		int fd[2];
+
+		tcp_pair(fd);
+		end->fd = fd[0];
+		assert_int_equal(watch_init(&end->watch, &loop, end->fd, on_peer), 0);
+		x->peer[i].fd = fd[1];
+		x->peer[i].write_max = 96 * 1024;
+		x->peer[i].seed = 0x55U + (unsigned)i;
+		x->peer[i].expects = 0x55U + !i;
+		assert_int_equal(watch_init(&x->peer[i].watch, &loop, fd[1], on_peer), 0);
+		peer_interest(&x->peer[i]);
+	}
+}
+
+static unsigned relays_closed;
+
+static void on_relay_closed(struct relay *relay)
+{
+	(void)relay;
+	relays_closed++;
+}
+
+static void fixture_close(struct fixture *x)
+{
+	if (x->relay.end[RELAY_CLIENT].fd >= 0) {
+		relays_closed = 0;
+		assert_int_equal(relay_close(&x->relay, on_relay_closed), 2);
+	}
+	for (int i = 0; i < 2; i++)
+		if (x->peer[i].fd >= 0)
+			peer_closes(&x->peer[i], false);
+	UNTIL(relays_closed == 1);
+}
+
+static struct fixture f, g;
+
+static int set_up(void **state)
+{
+	(void)state;
+	assert_int_equal(loop_init(&loop), 0);
+	assert_int_equal(relay_shared_init(&shared, &loop), 0);
+	timer_init(&guard, &loop, on_guard);
+	fixture_open(&f);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	fixture_close(&f);
+	timer_close(&guard, NULL);
+	loop_fini(&loop);
+	relay_shared_fini(&shared);
+	return loop.watching != 0;
+}
+
+#define MANY (4 * 1024 * 1024)
+
+static struct peer *const client = &f.peer[RELAY_CLIENT], *const target = &f.peer[RELAY_TARGET];
+
+static void both_ways_at_once(void **state)
+{
+	(void)state;
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	for (int i = 0; i < 2; i++) {
+		peer_sends(&f.peer[i], MANY);
+		peer_shuts_after(&f.peer[i]);
+	}
+	UNTIL(f.calls);
+	assert_int_equal(f.err, ERR_OK);
+	UNTIL(client->eof && target->eof);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(f.peer[i].received, MANY);
+		assert_int_equal(f.relay.end[i].received, MANY);
+		assert_int_equal(f.relay.end[i].sent, MANY);
+		assert_null(f.relay.end[i].unsent);
+	}
+	assert_true(f.relay.moved);
+	assert_int_equal(f.calls, 1);
+}
+
+static void half_closes(struct peer *first, struct peer *second)
+{
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	peer_sends(first, 1000);
+	peer_shuts_after(first);
+	UNTIL(second->eof);
+	assert_int_equal(second->received, 1000);
+	assert_true(relay_half_closed(&f.relay));
+	assert_rests();
+	assert_int_equal(f.calls, 0);
+	peer_sends(second, 3000000);
+	UNTIL(first->received == 3000000);
+	assert_false(first->eof);
+	peer_shuts_after(second);
+	UNTIL(f.calls && first->eof);
+	assert_int_equal(f.err, ERR_OK);
+	assert_false(relay_half_closed(&f.relay));
+}
+
+static void client_ends_first(void **state)
+{
+	(void)state;
+	half_closes(client, target);
+}
+
+static void target_ends_first(void **state)
+{
+	(void)state;
+	half_closes(target, client);
+}
+
+/* The owner closes the sockets from inside, which is what sends the reset. */
+static void close_when_over(struct relay *relay, int err)
+{
+	on_over(relay, err);
+	relays_closed = 0;
+	assert_int_equal(relay_close(relay, on_relay_closed), 2);
+}
+
+static void passes_reset(struct peer *from, struct peer *to, int err)
+{
+	f.relay.fn = close_when_over;
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	peer_sends(from, 20000); /* fits into any window, so it has arrived before the reset */
+	UNTIL(from->sent == 20000);
+	peer_closes(from, true);
+	UNTIL(to->err || to->eof);
+	assert_int_equal(to->err, ECONNRESET);
+	assert_int_equal(to->received, 20000);
+	assert_int_equal(f.err, err);
+	assert_int_equal(f.calls, 1);
+}
+
+static void passes_reset_of_client(void **state)
+{
+	(void)state;
+	passes_reset(client, target, ERR_CLIENT_RESET);
+}
+
+static void passes_reset_of_target(void **state)
+{
+	(void)state;
+	passes_reset(target, client, ERR_TARGET_RESET);
+}
+
+/* Half-closed, the relay reads nothing from the first and has nothing to write: only errors wait.
+ */
+static void passes_reset_after_end_of_stream(void **state)
+{
+	(void)state;
+	f.relay.fn = close_when_over;
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	peer_shuts_after(client);
+	UNTIL(target->eof);
+	assert_rests();
+	peer_closes(client, true);
+	UNTIL(f.calls);
+	assert_int_equal(f.err, ERR_CLIENT_RESET);
+	/* The target has read the end of the client's stream; now its own breaks. */
+	target->eof = false;
+	peer_sends(target, 1);
+	UNTIL(target->err);
+}
+
+/* Closing with unread data resets, so what the target still sends has nowhere to go. */
+static void not_being_read_counts_as_reset(void **state)
+{
+	(void)state;
+	f.relay.fn = close_when_over;
+	peer_listens(client, false);
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	peer_sends(target, 1000);
+	UNTIL(f.relay.end[RELAY_CLIENT].sent == 1000);
+	peer_closes(client, false);
+	UNTIL(target->err || target->eof);
+	assert_int_equal(target->err, ECONNRESET);
+	assert_int_equal(f.err, ERR_CLIENT_RESET);
+}
+
+/* Sends to a reader that does not read until nothing moves any more. */
+static void fill(struct peer *from, struct peer *to)
+{
+	uint64_t before;
+
+	peer_listens(to, false);
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	peer_sends(from, 64 * 1024 * 1024);
+	do {
+		before = from->sent;
+		timer_start(&guard, 10);
+		for (late = false; !late;)
+			uv_run(&loop.uv, UV_RUN_ONCE);
+	} while (from->sent != before);
+}
+
+static void holds_one_buffer_at_most(void **state)
+{
+	struct relay_end *end = &f.relay.end[RELAY_CLIENT];
+
+	(void)state;
+	fill(target, client);
+	assert_non_null(end->unsent);
+	assert_true(end->unsent_at + end->unsent_len <= RELAY_BUFFER_SIZE);
+	assert_true(target->sent < target->to_send);
+	assert_int_equal(f.relay.end[RELAY_TARGET].received, end->sent + end->unsent_len);
+	assert_rests();
+	/* The other way is open all the while. */
+	peer_sends(client, 100000);
+	UNTIL(target->received == 100000);
+	peer_listens(client, true);
+	UNTIL(client->received == target->to_send);
+	assert_null(end->unsent);
+	assert_int_equal(f.calls, 0);
+}
+
+/* The reset comes while what was sent before it is stuck: in the relay, and in both its sockets. */
+static void reset_waits_for_a_slow_reader(void **state)
+{
+	struct relay_end *from = &f.relay.end[RELAY_TARGET];
+
+	(void)state;
+	f.relay.fn = close_when_over;
+	fill(target, client);
+	peer_closes(target, true);
+	assert_rests();
+	assert_int_equal(f.calls, 0);
+	peer_listens(client, true);
+	UNTIL(client->err || client->eof);
+	assert_int_equal(client->err, ECONNRESET);
+	assert_int_equal(f.err, ERR_TARGET_RESET);
+	assert_int_equal(client->received, from->received);
+	assert_true(client->received > RELAY_BUFFER_SIZE);
+}
+
+/* ... and in the kernel alone, which a close with reset would empty into nothing. */
+static void reset_waits_for_the_kernel(void **state)
+{
+	(void)state;
+	f.relay.fn = close_when_over;
+	peer_listens(client, false);
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	peer_sends(target, 300000);
+	UNTIL(f.relay.end[RELAY_CLIENT].sent == 300000);
+	peer_closes(target, true);
+	assert_rests();
+	peer_listens(client, true);
+	UNTIL(client->err || client->eof);
+	assert_int_equal(client->err, ECONNRESET);
+	assert_int_equal(client->received, 300000);
+	assert_int_equal(f.err, ERR_TARGET_RESET);
+}
+
+/* A reader that never reads, and then goes away itself. */
+static void both_may_reset(void **state)
+{
+	(void)state;
+	fill(target, client);
+	peer_closes(target, true);
+	assert_rests();
+	peer_closes(client, true);
+	UNTIL(f.calls);
+	assert_true(f.err == ERR_CLIENT_RESET || f.err == ERR_TARGET_RESET);
+	assert_null(f.relay.end[RELAY_CLIENT].unsent);
+}
+
+/* Both ends of the target's socket are over while its data waits: epoll would tell that for ever.
+ */
+static void hang_up_behind_waiting_data(void **state)
+{
+	(void)state;
+	fill(target, client);
+	target->to_send = target->sent;
+	peer_interest(target);
+	peer_shuts_after(target);
+	peer_shuts_after(client);
+	UNTIL(target->eof);
+	assert_rests();
+	assert_int_equal(f.calls, 0);
+	peer_listens(client, true);
+	UNTIL(f.calls && client->eof);
+	assert_int_equal(f.err, ERR_OK);
+	assert_int_equal(client->received, target->sent);
+}
+
+static void early_data_goes_first(void **state)
+{
+	static uint8_t early[8 * 1024 * 1024];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(early); i++)
+		early[i] = byte_at(client->seed, i);
+	client->sent = client->to_send = sizeof(early);
+	peer_listens(target, false);
+	assert_int_equal(relay_start(&f.relay, early, sizeof(early)), 0);
+	memset(early, 0, sizeof(early));
+	assert_non_null(f.relay.end[RELAY_TARGET].unsent);
+	peer_sends(client, 100000);
+	peer_shuts_after(client);
+	assert_rests();
+	peer_listens(target, true);
+	UNTIL(target->eof);
+	assert_int_equal(target->received, sizeof(early) + 100000);
+	assert_int_equal(f.relay.end[RELAY_CLIENT].received, sizeof(early) + 100000);
+}
+
+static void early_data_to_a_dead_target(void **state)
+{
+	(void)state;
+	peer_closes(target, true);
+	assert_int_equal(relay_start(&f.relay, "x", 1), 0);
+	assert_int_equal(f.calls, 0);
+	UNTIL(f.calls);
+	assert_int_equal(f.err, ERR_TARGET_RESET);
+}
+
+static void single_bytes(void **state)
+{
+	(void)state;
+	client->write_max = target->write_max = 1;
+	/* The echo is of the count, not of the bytes: they are the target's own stream. */
+	target->echo = true;
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	for (int i = 1; i <= 1000; i++) {
+		peer_sends(client, 1);
+		UNTIL(client->received == (uint64_t)i);
+	}
+	peer_shuts_after(client);
+	UNTIL(target->eof);
+	peer_shuts_after(target);
+	UNTIL(f.calls);
+	assert_int_equal(f.err, ERR_OK);
+	assert_int_equal(f.relay.end[RELAY_TARGET].received, 1000);
+}
+
+/* A fast stream beside it makes a small one wait for a turn or two, not for its end. */
+static void a_bulk_stream_leaves_room(void **state)
+{
+	struct peer *bulk = &g.peer[RELAY_TARGET], *echo = &f.peer[RELAY_TARGET];
+	uint64_t before, most = 0;
+
+	(void)state;
+	fixture_open(&g);
+	assert_int_equal(relay_start(&g.relay, NULL, 0), 0);
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	peer_sends(bulk, 1ULL << 40);
+	echo->echo = true;
+	for (int i = 1; i <= 100; i++) {
+		before = g.relay.end[RELAY_TARGET].received;
+		peer_sends(client, 1);
+		UNTIL(client->received == (uint64_t)i);
+		if (g.relay.end[RELAY_TARGET].received - before > most)
+			most = g.relay.end[RELAY_TARGET].received - before;
+	}
+	assert_true(g.relay.end[RELAY_TARGET].received > 100000);
+	assert_true(most <= 8 * RELAY_BUDGET);
+	bulk->to_send = bulk->sent;
+	fixture_close(&g);
+}
+
+static void loses_nothing_silently(void **state)
+{
+	(void)state;
+	peer_listens(client, false);
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	out_of_memory = true;
+	peer_sends(target, 64 * 1024 * 1024);
+	UNTIL(f.calls);
+	out_of_memory = false;
+	assert_int_equal(f.err, -ENOMEM);
+	f.relay.fn = NULL;
+	relays_closed = 0;
+	relay_close(&f.relay, on_relay_closed);
+	peer_listens(client, true);
+	UNTIL(client->err || client->eof);
+	assert_int_equal(client->err, ECONNRESET);
+}
+
+static void early_data_without_memory(void **state)
+{
+	static const uint8_t early[8 * 1024 * 1024];
+
+	(void)state;
+	out_of_memory = true;
+	assert_int_equal(relay_start(&f.relay, early, sizeof(early)), -ENOMEM);
+	out_of_memory = false;
+	assert_true(f.relay.over);
+	peer_closes(target, true);
+	assert_rests();
+	assert_int_equal(f.calls, 0);
+}
+
+static void closes_at_any_time(void **state)
+{
+	struct relay empty;
+
+	(void)state;
+	relay_init(&empty, &shared, on_over);
+	assert_int_equal(relay_close(&empty, on_relay_closed), 0);
+	fixture_open(&g); /* watched, not started */
+	fixture_close(&g);
+	fill(target, client);
+	assert_non_null(f.relay.end[RELAY_CLIENT].unsent);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(both_ways_at_once),
+	    TEST(client_ends_first),
+	    TEST(target_ends_first),
+	    TEST(passes_reset_of_client),
+	    TEST(passes_reset_of_target),
+	    TEST(passes_reset_after_end_of_stream),
+	    TEST(not_being_read_counts_as_reset),
+	    TEST(holds_one_buffer_at_most),
+	    TEST(reset_waits_for_a_slow_reader),
+	    TEST(reset_waits_for_the_kernel),
+	    TEST(both_may_reset),
+	    TEST(hang_up_behind_waiting_data),
+	    TEST(early_data_goes_first),
+	    TEST(early_data_to_a_dead_target),
+	    TEST(single_bytes),
+	    TEST(a_bulk_stream_leaves_room),
+	    TEST(loses_nothing_silently),
+	    TEST(early_data_without_memory),
+	    TEST(closes_at_any_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
