@@ -72,7 +72,7 @@ enum accept_state {
 	/* SOCKS5: a method is chosen and told; password: waits for RFC 1929, none: for the request.
 	 */
 	ACCEPT_AT_USERPASS,
-	ACCEPT_AT_REQUEST,
+	ACCEPT_AT_REQUEST, /* HTTP: the request is parsed, its credentials were right */
 	/* HTTP: waits for a (further) header block, after a 407 too. */
 	ACCEPT_AT_HTTP,
 	/* The caller was asked; only accept_auth_result() or accept_reply() leave these. */
@@ -89,12 +89,16 @@ struct accept {
 	enum proto proto;
 	unsigned methods;        /* enum auth_method bits that this listener offers */
 	enum auth_method method; /* in force once the request is asked */
-	uint8_t http_tries;
-	bool http10;
-	int err; /* why, after ACCEPT_END */
+	bool userpass_unasked;   /* SOCKS5: credentials came although method "none" was chosen */
+	uint8_t http_tries;      /* how many 407 were sent */
+	bool http_close;         /* the client will not use the connection again after an answer */
+	bool http_head;          /* HEAD: the answer has no body */
+	uint16_t http_seen;      /* bytes of the incomplete header block looked at in vain */
+	int err;                 /* why, after ACCEPT_END */
 
 	/*
-	 * The credentials at ACCEPT_AUTH; after success the user stays (and the password is wiped).
+	 * The credentials at ACCEPT_AUTH; after its result the user stays (and the password is
+	 * wiped). Only while `method` is AUTH_PASSWORD has anybody vouched for the user.
 	 * At ACCEPT_REQUEST of SOCKS4 `claim` is the USERID, which nobody has checked. Opaque
 	 * bytes; may hold NUL.
 	 */
@@ -105,6 +109,7 @@ struct accept {
 
 	/* At ACCEPT_REQUEST. */
 	enum command command;
+	bool resolve_reverse; /* of COMMAND_RESOLVE: the name of an address is asked for */
 	struct addr target;
 };
 
@@ -115,7 +120,11 @@ void accept_init(struct accept *a, unsigned methods);
 /* Wipes what is secret. The struct may then be freed or used again after accept_init(). */
 void accept_fini(struct accept *a);
 
-/* See "Theory of operation". `out` must have room for ACCEPT_OUTPUT_MAX bytes. */
+/*
+ * See "Theory of operation". `out` must have room for ACCEPT_OUTPUT_MAX bytes. While the machine
+ * waits for the caller's word it consumes nothing and says ACCEPT_MORE. An ACCEPT_END that the
+ * client's bytes brought about has written the refusal, where the protocol has one.
+ */
 enum accept_event accept_step(struct accept *a, struct wire_reader *in, struct wire_writer *out);
 
 /* After ACCEPT_AUTH: were the credentials right? Then accept_step() goes on (with a refusal it may

@@ -10,15 +10,23 @@
 /*
  * A cursor over bytes that somebody else owns. The first read past the end sets `failed`; every
  * later read is a no-op that yields 0 or NULL, so a parser reads a whole message and checks once.
- *
- * A parser of a message that may be incomplete works on a copy of the caller's cursor and assigns
- * it back only when the message was whole: on "need more" nothing has been consumed.
  */
 struct wire_reader {
 	const uint8_t *data;
 	size_t len;
 	size_t pos;
 	bool failed;
+};
+
+/*
+ * What a parser of a message that may be incomplete returns, or else a negative error. It works on
+ * a copy of the caller's cursor and assigns it back only when the message was whole: on "need more"
+ * nothing has been consumed. And it is monotone: what it says of some bytes it also says of them
+ * with more behind, unless it said WIRE_MORE. So the pieces in which bytes arrive change nothing.
+ */
+enum {
+	WIRE_MORE = 0,
+	WIRE_DONE = 1,
 };
 
 /* Starts reading at the first of `len` bytes; `data` may be NULL when `len` is 0. */

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/accept.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/err.h"
+#include "proto/http.h"
+#include "proto/socks4.h"
+#include "proto/socks5.h"
+#include "proto/userpass.h"
+
+/* The so-many-th 407 closes the connection. */
+#define HTTP_TRIES_MAX 3
+
+const char *proto_name(enum proto proto)
+{
+	static const char *const names[] = {
+	    [PROTO_NONE] = "none",
+	    [PROTO_SOCKS4] = "socks4",
+	    [PROTO_SOCKS4A] = "socks4a",
+	    [PROTO_SOCKS5] = "socks5",
+	    [PROTO_HTTP] = "http",
+	};
+
+	return names[proto];
+}
+
+const char *command_name(enum command command)
+{
+	static const char *const names[] = {
+	    [COMMAND_NONE] = "none",
+	    [COMMAND_CONNECT] = "connect",
+	    [COMMAND_BIND] = "bind",
+	    [COMMAND_UDP] = "udp",
+	    [COMMAND_RESOLVE] = "resolve",
+	};
+
+	return names[command];
+}
+
+const char *auth_method_name(enum auth_method method)
+{
+	switch (method) {
+	case AUTH_PASSWORD:
+		return "password";
+	case AUTH_GSSAPI:
+		return "gssapi";
+	case AUTH_CERT:
+		return "cert";
+	case AUTH_NONE:
+		break;
+	}
+	return "none";
+}
+
+void accept_init(struct accept *a, unsigned methods)
+{
+	memset(a, 0, sizeof(*a));
+	a->methods = methods;
+	a->method = AUTH_NONE;
+}
+
+void accept_fini(struct accept *a)
+{
+	explicit_bzero(a->password, sizeof(a->password));
+	a->password_len = 0;
+}
+
+/* A copy with a NUL behind it, for those who print it. */
+static void keep_bytes(
+    char to[static ACCEPT_CREDENTIAL_MAX + 1], uint8_t *ret_len, const uint8_t *from, uint8_t len)
+{
+	if (len > 0)
+		memcpy(to, from, len);
+	to[len] = '\0';
+	*ret_len = len;
+}
+
+static void keep_credentials(struct accept *a, const struct userpass *credentials)
+{
+	keep_bytes(a->user, &a->user_len, credentials->user, credentials->user_len);
+	keep_bytes(a->password, &a->password_len, credentials->password, credentials->password_len);
+}
+
+/* What no command can mean. Multicast, broadcast and the like are for the policy to refuse. */
+static int judge_target(const struct accept *a)
+{
+	const struct addr *t = &a->target;
+
+	if (a->command != COMMAND_CONNECT)
+		return 0;
+	/* Linux takes 0.0.0.0 and :: for loopback. */
+	if (t->port == 0 || (t->kind == ADDR_IP && ip_classes(&t->ip) & IP_UNSPECIFIED))
+		return ERR_ADDRESS;
+	return 0;
+}
+
+static int ask_caller(struct accept *a)
+{
+	int err = judge_target(a);
+
+	if (err != 0)
+		return err;
+	a->state = ACCEPT_WAITS_REPLY;
+	return WIRE_DONE;
+}
+
+static enum command socks4_command(uint8_t code)
+{
+	switch (code) {
+	case SOCKS4_CONNECT:
+		return COMMAND_CONNECT;
+	case SOCKS4_BIND:
+		return COMMAND_BIND;
+	case SOCKS4_RESOLVE:
+		return COMMAND_RESOLVE;
+	default:
+		return COMMAND_NONE;
+	}
+}
+
+static int socks4_target(struct accept *a, const struct socks4_request *q)
+{
+	struct ip ip = ip_from_v4(q->ip);
+
+	if (!q->named) {
+		a->target = addr_from_ip(&ip, q->port);
+		/* Of BIND it may mean any peer; elsewhere it is a name that was forgotten. */
+		if (a->command != COMMAND_BIND && ip_classes(&ip) & IP_UNSPECIFIED)
+			return ERR_ADDRESS;
+		return 0;
+	}
+	a->target.port = q->port;
+	return addr_set_host(&a->target, (const char *)q->name, q->name_len);
+}
+
+/* The whole request is read before anything in it is refused: bytes left unread would make the
+ * kernel answer with a reset that overtakes the reply. */
+static int step_socks4(struct accept *a, struct wire_reader *in)
+{
+	struct socks4_request q;
+	int rc;
+
+	rc = socks4_read_request(in, &q);
+	if (rc != WIRE_DONE)
+		return rc;
+	a->proto = q.named ? PROTO_SOCKS4A : PROTO_SOCKS4;
+	keep_bytes(a->claim, &a->claim_len, q.user, q.user_len);
+	a->command = socks4_command(q.command);
+	if (!(a->methods & AUTH_NONE))
+		return ERR_NO_METHOD;
+	if (a->command == COMMAND_NONE)
+		return ERR_COMMAND;
+	rc = socks4_target(a, &q);
+	return rc != 0 ? rc : ask_caller(a);
+}
+
+/* A client that brings a password wants it judged, so that goes before "none". */
+static int step_greeting(struct accept *a, struct wire_reader *in, struct wire_writer *out)
+{
+	bool none = false, password = false;
+	struct socks5_greeting g;
+	int rc;
+
+	rc = socks5_read_greeting(in, &g);
+	if (rc != WIRE_DONE)
+		return rc;
+	for (unsigned i = 0; i < g.n_methods; i++) {
+		none |= g.methods[i] == SOCKS5_METHOD_NONE;
+		password |= g.methods[i] == SOCKS5_METHOD_PASSWORD;
+	}
+	if (password && a->methods & AUTH_PASSWORD) {
+		socks5_write_choice(out, SOCKS5_METHOD_PASSWORD);
+		a->state = ACCEPT_AT_USERPASS;
+	} else if (none && a->methods & AUTH_NONE) {
+		socks5_write_choice(out, SOCKS5_METHOD_NONE);
+		a->state = ACCEPT_AT_REQUEST;
+	} else {
+		return ERR_NO_METHOD;
+	}
+	return WIRE_DONE;
+}
+
+static int step_userpass(struct accept *a, struct wire_reader *in)
+{
+	struct userpass q;
+	int rc;
+
+	rc = userpass_read_request(in, &q);
+	if (rc != WIRE_DONE)
+		return rc;
+	keep_credentials(a, &q);
+	a->state = ACCEPT_WAITS_AUTH;
+	return WIRE_DONE;
+}
+
+/*
+ * Some clients send RFC 1929 although "none" was chosen; Tor's answer is a friendly lie. Nobody
+ * checked these credentials, so they are not kept. Once only: the answers of one step are bounded.
+ */
+static int step_unasked_userpass(struct accept *a, struct wire_reader *in, struct wire_writer *out)
+{
+	struct userpass q;
+	int rc;
+
+	rc = userpass_read_request(in, &q);
+	if (rc != WIRE_DONE)
+		return rc;
+	userpass_write_answer(out, USERPASS_OK);
+	a->userpass_unasked = true;
+	return WIRE_DONE;
+}
+
+static enum command socks5_command(uint8_t code)
+{
+	switch (code) {
+	case SOCKS5_CONNECT:
+		return COMMAND_CONNECT;
+	case SOCKS5_BIND:
+		return COMMAND_BIND;
+	case SOCKS5_UDP_ASSOCIATE:
+		return COMMAND_UDP;
+	case SOCKS5_RESOLVE:
+	case SOCKS5_RESOLVE_PTR:
+		return COMMAND_RESOLVE;
+	default:
+		return COMMAND_NONE;
+	}
+}
+
+/* RSV is not looked at: a later draft made it a byte of flags (protocol.md section 6.2). */
+static int step_socks5_request(struct accept *a, struct wire_reader *in)
+{
+	struct socks5_request q;
+	int rc;
+
+	rc = socks5_read_request(in, &q);
+	if (rc != WIRE_DONE)
+		return rc;
+	a->command = socks5_command(q.command);
+	if (a->command == COMMAND_NONE)
+		return ERR_COMMAND;
+	a->resolve_reverse = q.command == SOCKS5_RESOLVE_PTR;
+	rc = socks5_address_to_addr(&q.target, &a->target);
+	if (a->resolve_reverse && (rc != 0 || a->target.kind != ADDR_IP))
+		return ERR_ADDRESS_TYPE;
+	return rc != 0 ? rc : ask_caller(a);
+}
+
+/*
+ * 407 is the one refusal after which the connection goes on. The limit bounds what a guesser gets
+ * out of one connection, and what one step can write.
+ */
+static int challenge(struct accept *a, int err, struct wire_writer *out)
+{
+	const struct http_answer answer = {
+	    .status = 407,
+	    .text = "This proxy asks for a user name and a password.",
+	    .keep_alive = true,
+	    .challenge = true,
+	};
+
+	if (++a->http_tries >= HTTP_TRIES_MAX || a->http_close)
+		return err;
+	http_write_answer(out, &answer);
+	a->state = ACCEPT_AT_HTTP;
+	return WIRE_DONE;
+}
+
+/* Credentials, where they are needed or brought along and can be checked. */
+static int http_authenticate(
+    struct accept *a, const struct http_request *q, struct wire_writer *out)
+{
+	uint8_t buf[HTTP_BASIC_MAX];
+	struct userpass credentials;
+	int rc;
+
+	a->user_len = 0;
+	if (!(a->methods & AUTH_PASSWORD) || (q->n_credentials == 0 && a->methods & AUTH_NONE))
+		return a->methods & AUTH_NONE ? ask_caller(a) : ERR_NO_METHOD;
+	if (q->n_credentials == 0)
+		return challenge(a, ERR_NO_METHOD, out);
+	rc = http_decode_basic(&q->credentials, buf, &credentials);
+	if (rc == 0) {
+		keep_credentials(a, &credentials);
+		a->state = ACCEPT_WAITS_AUTH;
+		rc = WIRE_DONE;
+	} else {
+		rc = challenge(a, rc, out);
+	}
+	explicit_bzero(buf, sizeof(buf));
+	return rc;
+}
+
+/* The target of CONNECT is HOST:PORT and nothing else; the Host field has no say. */
+static int http_judge(struct accept *a, const struct http_request *q)
+{
+	int rc;
+
+	if (q->n_host > 1 || (q->n_host == 0 && !q->http10))
+		return ERR_MALFORMED;
+	if (!http_text_is(&q->method, "CONNECT"))
+		return ERR_COMMAND;
+	if (q->has_body || q->n_credentials > 1)
+		return ERR_MALFORMED;
+	a->command = COMMAND_CONNECT;
+	rc = addr_parse((const char *)q->target.at, q->target.len, &a->target);
+	return rc != 0 ? rc : judge_target(a);
+}
+
+static int step_http(struct accept *a, struct wire_reader *in, struct wire_writer *out)
+{
+	struct http_request q;
+	size_t left = wire_left(in);
+	int rc;
+
+	/* A block grows only by lines: without a new LF there is nothing new to say of it. So a
+	 * client that sends it byte by byte does not have it parsed at each. */
+	if (left < HTTP_HEAD_MAX && left >= a->http_seen &&
+	    (left == a->http_seen ||
+		!memchr(in->data + in->pos + a->http_seen, '\n', left - a->http_seen))) {
+		a->http_seen = (uint16_t)left;
+		return WIRE_MORE;
+	}
+	rc = http_read_request(in, &q);
+	a->http_seen = rc == WIRE_MORE ? (uint16_t)left : 0;
+	if (rc != WIRE_DONE)
+		return rc;
+	a->http_close = !http_is_persistent(&q);
+	a->http_head = http_text_is(&q.method, "HEAD");
+	rc = http_judge(a, &q);
+	return rc != 0 ? rc : http_authenticate(a, &q, out);
+}
+
+/* By the first byte alone, which stays in place: every reader begins with it (protocol.md 0.2). */
+static enum proto proto_of(uint8_t first)
+{
+	if (first == SOCKS4_VERSION)
+		return PROTO_SOCKS4;
+	if (first == SOCKS5_VERSION)
+		return PROTO_SOCKS5;
+	if ((first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z'))
+		return PROTO_HTTP;
+	/* An empty line before a request. */
+	return first == '\r' || first == '\n' ? PROTO_HTTP : PROTO_NONE;
+}
+
+static int step_start(struct accept *a, struct wire_reader *in, struct wire_writer *out)
+{
+	if (wire_left(in) == 0)
+		return WIRE_MORE;
+	if (a->proto == PROTO_NONE)
+		a->proto = proto_of(in->data[in->pos]);
+	switch (a->proto) {
+	case PROTO_SOCKS4:
+	case PROTO_SOCKS4A:
+		return step_socks4(a, in);
+	case PROTO_SOCKS5:
+		return step_greeting(a, in, out);
+	case PROTO_HTTP:
+		a->state = ACCEPT_AT_HTTP;
+		return WIRE_DONE;
+	case PROTO_NONE:
+		break;
+	}
+	return ERR_PROTOCOL;
+}
+
+static int step_request(struct accept *a, struct wire_reader *in, struct wire_writer *out)
+{
+	if (a->proto == PROTO_HTTP)
+		return ask_caller(a);
+	if (a->method == AUTH_NONE && !a->userpass_unasked && wire_left(in) > 0 &&
+	    in->data[in->pos] == USERPASS_VERSION)
+		return step_unasked_userpass(a, in, out);
+	return step_socks5_request(a, in);
+}
+
+/* One message, or less. WIRE_DONE where the state has moved on, WIRE_MORE, or the error to end
+ * with. */
+static int step(struct accept *a, struct wire_reader *in, struct wire_writer *out)
+{
+	switch (a->state) {
+	case ACCEPT_AT_START:
+		return step_start(a, in, out);
+	case ACCEPT_AT_USERPASS:
+		return step_userpass(a, in);
+	case ACCEPT_AT_REQUEST:
+		return step_request(a, in, out);
+	case ACCEPT_AT_HTTP:
+		return step_http(a, in, out);
+	case ACCEPT_WAITS_AUTH:
+	case ACCEPT_WAITS_REPLY:
+	case ACCEPT_AT_END:
+		break;
+	}
+	return WIRE_MORE;
+}
+
+static int http_status(const struct accept *a, int err)
+{
+	int status = err_http_status(err);
+
+	/* 407 must come with a challenge, and there is none to make where no password helps. */
+	return status == 407 && !(a->methods & AUTH_PASSWORD) ? 403 : status;
+}
+
+static void write_http_refusal(const struct accept *a, int err, struct wire_writer *out)
+{
+	char text[160];
+	struct http_answer answer = {
+	    .status = http_status(a, err),
+	    .text = text,
+	    .no_body = a->http_head,
+	};
+
+	answer.challenge = answer.status == 407;
+	if (err == ERR_COMMAND)
+		snprintf(text, sizeof(text),
+		    "This port is a proxy for SOCKS 4, 4A and 5 and for HTTP CONNECT; "
+		    "it serves no other HTTP method.");
+	else
+		snprintf(text, sizeof(text), "This proxy could not serve the request: %s.",
+		    err_text(err));
+	http_write_answer(out, &answer);
+}
+
+static void write_socks5_refusal(const struct accept *a, int err, struct wire_writer *out)
+{
+	switch (a->state) {
+	case ACCEPT_AT_START:
+		socks5_write_choice(out, SOCKS5_METHOD_UNACCEPTABLE);
+		break;
+	case ACCEPT_AT_USERPASS:
+	case ACCEPT_WAITS_AUTH:
+		userpass_write_answer(out, USERPASS_FAILED);
+		break;
+	default:
+		socks5_write_answer(out, (uint8_t)err_socks5(err), NULL);
+		break;
+	}
+}
+
+/* The refusal of what the client has just sent, or waits for. */
+static void write_refusal(const struct accept *a, int err, struct wire_writer *out)
+{
+	switch (a->proto) {
+	case PROTO_NONE:
+		break;
+	case PROTO_SOCKS4:
+	case PROTO_SOCKS4A:
+		socks4_write_answer(out, (uint8_t)err_socks4(err), NULL);
+		break;
+	case PROTO_SOCKS5:
+		write_socks5_refusal(a, err, out);
+		break;
+	case PROTO_HTTP:
+		write_http_refusal(a, err, out);
+		break;
+	}
+}
+
+static void end(struct accept *a, int err)
+{
+	a->state = ACCEPT_AT_END;
+	a->err = err;
+	accept_fini(a);
+}
+
+static void refuse(struct accept *a, int err, struct wire_writer *out)
+{
+	write_refusal(a, err, out);
+	end(a, err);
+}
+
+enum accept_event accept_step(struct accept *a, struct wire_reader *in, struct wire_writer *out)
+{
+	/* Each turn consumes a message or changes the state; neither goes on for ever. */
+	for (;;) {
+		int rc;
+
+		if (a->state == ACCEPT_AT_END)
+			return ACCEPT_END;
+		rc = step(a, in, out);
+		if (rc == WIRE_MORE)
+			return ACCEPT_MORE;
+		if (rc < 0)
+			refuse(a, rc, out);
+		else if (a->state == ACCEPT_WAITS_AUTH)
+			return ACCEPT_AUTH;
+		else if (a->state == ACCEPT_WAITS_REPLY)
+			return ACCEPT_REQUEST;
+	}
+}
+
+void accept_auth_result(struct accept *a, bool ok, struct wire_writer *out)
+{
+	int rc;
+
+	if (a->state != ACCEPT_WAITS_AUTH)
+		return;
+	accept_fini(a);
+	if (ok) {
+		a->method = AUTH_PASSWORD;
+		if (a->proto == PROTO_SOCKS5)
+			userpass_write_answer(out, USERPASS_OK);
+		a->state = ACCEPT_AT_REQUEST;
+		return;
+	}
+	rc = a->proto == PROTO_HTTP ? challenge(a, ERR_AUTH, out) : ERR_AUTH;
+	if (rc < 0)
+		refuse(a, rc, out);
+}
+
+static void write_grant(const struct accept *a, const struct addr *bound, struct wire_writer *out)
+{
+	switch (a->proto) {
+	case PROTO_NONE:
+		break;
+	case PROTO_SOCKS4:
+	case PROTO_SOCKS4A:
+		socks4_write_answer(out, SOCKS4_GRANTED, bound);
+		break;
+	case PROTO_SOCKS5:
+		socks5_write_answer(out, SOCKS5_SUCCEEDED, bound);
+		break;
+	case PROTO_HTTP:
+		http_write_established(out);
+		break;
+	}
+}
+
+/*
+ * Before the request is whole a client in the midst of a SOCKS5 message waits for no answer, and
+ * one that it cannot place would be read as something else.
+ */
+static bool awaits_refusal(const struct accept *a)
+{
+	if (a->proto == PROTO_SOCKS5)
+		return a->state == ACCEPT_WAITS_AUTH || a->state == ACCEPT_WAITS_REPLY;
+	return a->proto != PROTO_NONE;
+}
+
+void accept_reply(struct accept *a, int err, const struct addr *bound, struct wire_writer *out)
+{
+	if (a->state == ACCEPT_AT_END)
+		return;
+	if (err == ERR_OK && a->state == ACCEPT_WAITS_REPLY)
+		write_grant(a, bound, out);
+	else if (err != ERR_OK && awaits_refusal(a))
+		write_refusal(a, err, out);
+	end(a, err);
+}
