@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs the vectors of the server handshake: each fed whole, byte by byte, and split at every
+ * position. All must give the transcript that the vector says.
+ */
+#include "proto/accept.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/err.h"
+#include "vector.h"
+
+/* How many bytes of the stream the machine has been shown after the `i`-th delivery. */
+struct schedule {
+	size_t len;
+	size_t split; /* 0: byte by byte; len: whole; else in two pieces */
+};
+
+static size_t schedule_at(const struct schedule *s, size_t i)
+{
+	if (s->split == 0)
+		return i < s->len ? i : s->len;
+	return i == 0 ? s->split : s->len;
+}
+
+static unsigned methods_of(const char *text)
+{
+	static const enum auth_method all[] = {AUTH_NONE, AUTH_PASSWORD, AUTH_GSSAPI, AUTH_CERT};
+	unsigned methods = 0;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strstr(text, auth_method_name(all[i])))
+			methods |= all[i];
+	return methods;
+}
+
+static int err_of(const char *word)
+{
+	if (strcmp(word, "ok") == 0)
+		return ERR_OK;
+	for (int err = -1; err > -1100; err--)
+		if (strcmp(err_word(err), word) == 0)
+			return err;
+	fail_msg("no such error: %s", word);
+	return 0;
+}
+
+struct run {
+	const struct vector *v;
+	struct accept a;
+	struct transcript t;
+	const uint8_t *stream;
+	size_t consumed;
+	size_t n_auths;
+	bool over;
+};
+
+static void flush(struct run *r, struct wire_writer *out)
+{
+	assert_false(out->failed);
+	transcript_bytes(&r->t, '<', out->data, out->len);
+	out->len = 0;
+}
+
+static void on_auth(struct run *r, struct wire_writer *out)
+{
+	const struct vector_line *line = vector_find(r->v, "auth", r->n_auths++);
+
+	transcript_line_bytes(&r->t, "user", (uint8_t *)r->a.user, r->a.user_len);
+	transcript_line_bytes(&r->t, "password", (uint8_t *)r->a.password, r->a.password_len);
+	assert_non_null(line);
+	accept_auth_result(&r->a, strcmp(line->args, "ok") == 0, out);
+	assert_int_equal(r->a.password_len, 0);
+	assert_int_equal(r->a.password[0], 0);
+}
+
+static void on_request(struct run *r, struct wire_writer *out)
+{
+	const struct vector_line *line = vector_find(r->v, "reply", 0);
+	struct addr bound = {.kind = ADDR_NONE};
+	char target[ADDR_TEXT_MAX], text[ADDR_TEXT_MAX + 100], word[32], address[ADDR_TEXT_MAX];
+	bool claims = r->a.proto == PROTO_SOCKS4 || r->a.proto == PROTO_SOCKS4A;
+	int n;
+
+	snprintf(text, sizeof(text), "request %s %s %s %s%s", command_name(r->a.command),
+	    proto_name(r->a.proto), addr_format(&r->a.target, target),
+	    auth_method_name(r->a.method), r->a.resolve_reverse ? " reverse" : "");
+	if (claims)
+		transcript_line_bytes(&r->t, text, (uint8_t *)r->a.claim, r->a.claim_len);
+	else if (r->a.method == AUTH_PASSWORD)
+		transcript_line_bytes(&r->t, text, (uint8_t *)r->a.user, r->a.user_len);
+	else
+		transcript_line_bytes(&r->t, text, NULL, 0);
+	r->over = true;
+	if (!line)
+		return;
+	n = sscanf(line->args, "%31s bound %263s", word, address);
+	assert_in_range(n, 1, 2);
+	if (n == 2)
+		assert_int_equal(addr_parse(address, strlen(address), &bound), 0);
+	accept_reply(&r->a, err_of(word), &bound, out);
+}
+
+/* One delivery. The bytes lie in a block of their own size, so that a sanitizer sees any read
+ * beyond them. */
+static void deliver(struct run *r, size_t upto)
+{
+	uint8_t answer[ACCEPT_OUTPUT_MAX], *copy = malloc(upto - r->consumed + 1);
+	struct wire_writer out = wire_writer_of(answer, sizeof(answer));
+	struct wire_reader in;
+	enum accept_event event;
+
+	assert_non_null(copy);
+	memmove(copy, r->stream + r->consumed, upto - r->consumed);
+	in = wire_reader_of(copy, upto - r->consumed);
+	do {
+		event = accept_step(&r->a, &in, &out);
+		assert_false(in.failed);
+		flush(r, &out);
+		if (event == ACCEPT_AUTH)
+			on_auth(r, &out);
+		else if (event == ACCEPT_REQUEST)
+			on_request(r, &out);
+		flush(r, &out);
+	} while (event == ACCEPT_AUTH);
+	if (event == ACCEPT_END) {
+		transcript_line(&r->t, "end %s", err_word(r->a.err));
+		r->over = true;
+	}
+	r->consumed += in.pos;
+	free(copy);
+}
+
+static void at_the_end(struct run *r)
+{
+	const char *word = vector_args(r->v, "timeout", NULL);
+	uint8_t answer[ACCEPT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(answer, sizeof(answer));
+
+	if (r->over)
+		return;
+	transcript_line(&r->t, "more");
+	if (!word)
+		return;
+	accept_reply(&r->a, err_of(word), NULL, &out);
+	flush(r, &out);
+	assert_int_equal(r->a.state, ACCEPT_AT_END);
+}
+
+static void run(struct run *r, const struct schedule *s)
+{
+	accept_init(&r->a, methods_of(vector_args(r->v, "offer", "none")));
+	for (size_t i = 0; !r->over; i++) {
+		size_t upto = schedule_at(s, i);
+
+		deliver(r, upto);
+		if (upto == s->len)
+			break;
+	}
+	at_the_end(r);
+	accept_fini(&r->a);
+}
+
+static void expect(const struct vector *v, struct transcript *t)
+{
+	for (size_t i = 0; i < v->n_lines; i++) {
+		const struct vector_line *l = &v->lines[i];
+		char text[sizeof(l->args) + 20];
+
+		snprintf(text, sizeof(text), "%s %s", l->word, l->args);
+		if (strcmp(l->word, "<") == 0) {
+			transcript_bytes(t, '<', l->bytes[0], l->n_bytes[0]);
+		} else if (strcmp(l->word, "auth") == 0) {
+			transcript_line_bytes(t, "user", l->bytes[0], l->n_bytes[0]);
+			transcript_line_bytes(t, "password", l->bytes[1], l->n_bytes[1]);
+		} else if (strcmp(l->word, "request") == 0) {
+			transcript_line_bytes(t, text, l->bytes[0], l->n_bytes[0]);
+		} else if (strcmp(l->word, "end") == 0) {
+			transcript_line(t, "%s", text);
+		} else if (strcmp(l->word, "more") == 0) {
+			transcript_line(t, "more");
+		}
+	}
+}
+
+static void check(const struct vector *v, const struct transcript *expected, const uint8_t *stream,
+    const struct schedule *s)
+{
+	struct run r = {.v = v, .stream = stream};
+	const char *rest = vector_args(v, "rest", NULL);
+
+	run(&r, s);
+	if (!r.t.text || strcmp(r.t.text, expected->text) != 0)
+		fail_msg("split at %zu of %zu:%s\nexpected:%s", s->split, s->len,
+		    r.t.text ? r.t.text : "", expected->text);
+	if (rest && s->len - r.consumed != strtoul(rest, NULL, 10))
+		fail_msg("split at %zu: rest %zu, not %s", s->split, s->len - r.consumed, rest);
+	transcript_free(&r.t);
+}
+
+static void every_split(void **state)
+{
+	const struct vector *v = *state;
+	struct transcript expected = {0};
+	struct schedule s = {0};
+	uint8_t *stream = vector_stream(v, ">", &s.len);
+
+	expect(v, &expected);
+	assert_non_null(expected.text);
+	for (s.split = s.len;; s.split--) {
+		check(v, &expected, stream, &s);
+		if (s.split == 0)
+			break;
+	}
+	transcript_free(&expected);
+	free(stream);
+}
+
+int main(int argc, char **argv)
+{
+	struct vector_file file = {0};
+	struct CMUnitTest *tests;
+	int failed;
+
+	for (int i = 1; i < argc; i++)
+		vector_file_read(&file, argv[i]);
+	tests = calloc(file.n_vectors, sizeof(*tests));
+	if (!tests || file.n_vectors == 0)
+		return 2;
+	for (size_t i = 0; i < file.n_vectors; i++)
+		tests[i] = (struct CMUnitTest){.name = file.vectors[i].name,
+		    .test_func = every_split,
+		    .initial_state = &file.vectors[i]};
+	failed = _cmocka_run_group_tests("vectors", tests, file.n_vectors, NULL, NULL);
+	free(tests);
+	vector_file_free(&file);
+	return failed;
+}
