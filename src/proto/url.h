@@ -19,8 +19,8 @@ enum url_scheme {
 
 struct url {
 	enum url_scheme scheme;
-	struct addr
-	    proxy; /* host and port; the port defaults to 1080, http 8080, https and +tls 443 */
+	/* Host and port; the port defaults to 1080, http to 8080, https and +tls to 443. */
+	struct addr proxy;
 	bool has_user;
 	bool has_password;
 	uint8_t user_len, password_len;
@@ -30,14 +30,15 @@ struct url {
 };
 
 /*
- * Reads one URL. A bare HOST:PORT is socks5h. Returns 0 or ERR_MALFORMED, with `*ret_why` (if not
- * NULL) a sentence that says what is wrong and what was expected, and `*ret_at` the offset of it.
+ * Reads one URL: scheme://[user[:password]@]host[:port][/]. A bare HOST:PORT is socks5h. Returns 0
+ * or ERR_MALFORMED, with `*ret_why` (if not NULL) a constant sentence that says what is wrong and
+ * what was expected, and `*ret_at` (if not NULL) the offset of it; `*ret_url` is then all zeros.
  */
 int url_parse(
     const char *text, size_t len, struct url *ret_url, const char **ret_why, size_t *ret_at);
 
 /* Reads a comma-separated chain into `urls`, first hop first. Returns the count, or as above;
- * ERR_TOO_LONG where there are more than `max`. */
+ * ERR_TOO_LONG where there are more than `max`. All `max` of them are written. */
 int url_parse_chain(const char *text, size_t len, struct url *urls, size_t max,
     const char **ret_why, size_t *ret_at);
 
