@@ -15,9 +15,10 @@ struct dial;
 
 /*
  * The end of it, from the loop: err is ERR_OK and `fd` a connected non-blocking socket (TCP_NODELAY
- * set) that is now the receiver's, to ips[`which`]; or the most telling -errno of all attempts
- * (refused before host unreachable before network unreachable before timed out) and fd -1. The dial
- * is gone after the call.
+ * set, urgent bytes kept in the stream) that is now the receiver's, to ips[`which`]; or the most
+ * telling -errno of all attempts and fd -1: what this host is short of (-EMFILE, -ENOMEM), then
+ * refused, host unreachable, timed out, and network unreachable last, which may only mean that this
+ * host lacks that family. The dial is gone before the call.
  */
 typedef void dial_fn(void *ctx, int err, int fd, size_t which);
 

@@ -70,7 +70,8 @@ struct relay {
 void relay_init(struct relay *relay, struct relay_shared *shared, relay_fn *fn);
 
 /*
- * Begins. Both ends have a connected non-blocking socket and an initialised watch. The `n` bytes at
+ * Begins. Both ends have a connected non-blocking socket (with socket_keep_urgent(), or an urgent
+ * byte is missing from the stream) and an initialised watch. The `n` bytes at
  * `early` came from the client before and go to the target first. Returns 0, and `fn` may be called
  * from the loop from now on, never from inside this call; or what `fn` would have been called with,
  * and then it is over already.

@@ -86,6 +86,14 @@ void socket_set_reset_on_close(int fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
+void socket_keep_urgent(int fd)
+{
+	const int one = 1;
+
+	/* Of Unix sockets only some kernels know urgent bytes. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
+}
+
 /*
  * The kernel lets a socket be bound to local addresses, but to multicast groups as well. Where it
  * cannot be asked for want of descriptors or memory the answer is "local": this guards the way to

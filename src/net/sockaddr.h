@@ -22,7 +22,12 @@ int socket_take_error(int fd);
 /* Makes close() send RST instead of FIN, and drop what is unsent. */
 void socket_set_reset_on_close(int fd);
 
-/* Is this one of the addresses of this host? Asks the kernel (bind), so it is always up to date. */
+/* Leaves TCP's urgent byte in its place in the stream, from where the kernel would take it away
+ * otherwise (RFC 6093 section 6). Connections accepted from a listener inherit it. */
+void socket_keep_urgent(int fd);
+
+/* Is this one of the addresses of this host? Asks the kernel (bind), so it is always up to date.
+ * Where sysctl ip_nonlocal_bind is on, every address is. */
 bool ip_is_local(const struct ip *ip);
 
 #endif
