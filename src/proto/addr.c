@@ -479,6 +479,23 @@ bool ip_embedded_v4(const struct ip *ip, struct ip *ret_v4)
 	return true;
 }
 
+unsigned ip_own_classes(const struct ip *ip)
+{
+	return ip_is_v4(ip) ? v4_classes(ip_v4_bytes(ip)) : v6_classes(ip->b);
+}
+
+size_t ip_embedded_all(const struct ip *ip, struct ip ret_v4[static IP_EMBEDDED_MAX])
+{
+	uint8_t v4[4];
+	size_t cursor = 0, n = 0;
+
+	if (carries_nothing(ip))
+		return 0;
+	while (n < IP_EMBEDDED_MAX && next_embedded(ip, &cursor, v4))
+		ret_v4[n++] = ip_from_v4(v4);
+	return n;
+}
+
 struct addr addr_from_ip(const struct ip *ip, uint16_t port)
 {
 	return (struct addr){.kind = ADDR_IP, .port = port, .ip = *ip};
