@@ -23,6 +23,7 @@ struct policy_request {
 	bool has_ip;
 	struct ip ip;
 	uint16_t port;
+	bool is_self; /* `ip` and `port` are one of our own listeners; the caller knows */
 
 	week_minute now;
 };

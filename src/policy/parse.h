@@ -5,8 +5,12 @@
 
 #include "policy/policy.h"
 
-/* What is used without a configuration file. */
+/*
+ * What is used without a configuration file, and the name to parse it under: listeners of a file of
+ * that name are `optional`.
+ */
 extern const char parse_default_text[];
+extern const char parse_default_name[];
 
 /* One mistake, ready to show: where, what, and what was expected. */
 struct diagnostic {
@@ -38,13 +42,13 @@ void diagnostics_free(struct diagnostics *d);
 size_t diagnostic_format(const struct diagnostic *d, char *buf, size_t cap);
 
 /*
- * How the parser gets at files: pure, so somebody else reads them. `name` is as written in
- * `include`, `from` the file that says it (NULL for the first). Returns 0 with text that lives
- * until parsing ends, or -errno.
+ * How the parser gets at files: pure, so somebody else reads them. `name` is the path to open: what
+ * `include` says, put behind the directory of the file that says it where it is relative. Returns 0
+ * with text that lives until parsing ends, or -errno.
  */
 struct parse_source {
-	int (*read)(struct parse_source *src, const char *name, const char *from,
-	    const char **ret_text, size_t *ret_len);
+	int (*read)(
+	    struct parse_source *src, const char *name, const char **ret_text, size_t *ret_len);
 };
 
 /*

@@ -24,15 +24,18 @@ enum timeout {
 enum log_level { LOG_AT_ERROR, LOG_AT_WARN, LOG_AT_INFO, LOG_AT_DEBUG, LOG_AT_TRACE };
 enum log_place { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
 enum relay_mode { RELAY_AUTO, RELAY_COPY, RELAY_SPLICE };
+enum sandbox_mode { SANDBOX_AUTO, SANDBOX_REQUIRE, SANDBOX_OFF };
 
-/* Where a statement stands: for messages, and as the name of a rule in the log ("tabi.conf:12"). */
+/* Where a word stands: for messages, and as the name of a rule in the log ("tabi.conf:12"). */
 struct position {
 	const char *file;
-	unsigned line; /* from 1 */
+	unsigned line;          /* from 1; 0: the file as a whole */
+	unsigned column, width; /* in characters, from 1 */
+	const char *source;     /* the line itself, without its newline */
 };
 
 struct policy_listener {
-	struct position at;
+	struct position at;    /* of the address */
 	const char *text;      /* as written; what rules call it by `listener` */
 	const char *unix_path; /* or NULL: */
 	unsigned unix_mode;    /* permission bits of the socket; 0600 unless said */
@@ -56,9 +59,16 @@ struct policy_settings {
 	const char *log_file;
 	enum log_level log_level;
 	enum relay_mode relay;
+	enum sandbox_mode sandbox;
 	unsigned timeout_ms[TIMEOUT_COUNT];
 	struct addr *resolvers; /* ADDR_IP with port; n == 0: the system's */
 	size_t n_resolvers;
+};
+
+/* A word that the language has and this version has no effect for: policy_check_servable(). */
+struct policy_later {
+	struct position at;
+	const char *word;
 };
 
 struct policy_rule;
@@ -72,7 +82,10 @@ struct policy {
 	unsigned methods; /* enum auth_method bits to offer: AUTH_NONE where no `auth` is given */
 	struct policy_rule *rules; /* in order; policy/decide.h reads them */
 	size_t n_rules;
-	void *memory; /* owned: all of the above and what it points to */
+	struct policy_later *later;
+	size_t n_later;
+	struct position file; /* the first file as a whole */
+	void *memory;         /* owned: all of the above and what it points to */
 };
 
 /* NULL is fine. */

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include "policy/decide.h"
+
+#include <string.h>
+
+#include "policy/rule.h"
+
+/*
+ * How an address may be read. One that carries an IPv4 address inside may be delivered as that one,
+ * or as what it is. A rule that denies matches where any reading does; a rule that allows only
+ * where the address itself does, or a stranger whose own /64 holds ...:0:5efe:7f00:1 (ISATAP) would
+ * be "from loopback".
+ */
+struct reading {
+	const struct ip *ip;
+	unsigned classes; /* of all readings */
+	unsigned own;     /* of the address itself */
+	size_t n_v4;
+	struct ip v4[IP_EMBEDDED_MAX];
+};
+
+/* What is the same for all rules of one decision. */
+struct question {
+	const struct policy_request *req;
+	struct reading client, target;
+	size_t user_len, name_len;
+	char name[ADDR_NAME_MAX + 1];
+};
+
+enum match { MATCH_NO, MATCH_YES, MATCH_UNKNOWN };
+
+static struct reading read_ip(const struct ip *ip)
+{
+	struct reading r = {.ip = ip, .classes = ip_classes(ip), .own = ip_own_classes(ip)};
+
+	r.n_v4 = ip_embedded_all(ip, r.v4);
+	return r;
+}
+
+static bool nets_have(const struct place *p, const struct ip *ip)
+{
+	for (size_t i = 0; i < p->n_nets; i++)
+		if (net_set_has(p->nets[i], ip))
+			return true;
+	return false;
+}
+
+static bool allow_has_ip(const struct place *p, const struct reading *r)
+{
+	return (p->classes & r->own) != 0 || (p->internet && r->classes == 0) ||
+	       nets_have(p, r->ip);
+}
+
+static bool deny_has_ip(const struct place *p, const struct reading *r)
+{
+	if ((p->classes & r->classes) != 0 || (p->internet && r->own == 0) || nets_have(p, r->ip))
+		return true;
+	for (size_t i = 0; i < r->n_v4; i++)
+		if (nets_have(p, &r->v4[i]) || (p->internet && ip_classes(&r->v4[i]) == 0))
+			return true;
+	return false;
+}
+
+static bool place_has_ip(const struct place *p, const struct reading *r, bool allow)
+{
+	return allow ? allow_has_ip(p, r) : deny_has_ip(p, r);
+}
+
+static bool from_matches(const struct policy_rule *rule, const struct question *q)
+{
+	const struct place *p = &rule->from;
+
+	return !p->given || p->any || place_has_ip(p, &q->client, rule->allow);
+}
+
+static enum match to_matches(const struct policy_rule *rule, const struct question *q)
+{
+	const struct place *p = &rule->to;
+
+	if (!p->given || p->any)
+		return MATCH_YES;
+	for (size_t i = 0; q->req->name && i < p->n_hosts; i++)
+		if (host_set_has(p->hosts[i], q->name, q->name_len))
+			return MATCH_YES;
+	if (!q->req->has_ip)
+		return p->classes || p->internet || p->self || p->n_nets > 0 ? MATCH_UNKNOWN
+									     : MATCH_NO;
+	if (p->self && q->req->is_self)
+		return MATCH_YES;
+	return place_has_ip(p, &q->target, rule->allow) ? MATCH_YES : MATCH_NO;
+}
+
+static bool port_matches(const struct policy_rule *rule, uint16_t port)
+{
+	size_t low = 0, high = rule->n_ports;
+
+	if (rule->n_ports == 0)
+		return true;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (rule->ports[middle].first <= port)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low > 0 && port <= rule->ports[low - 1].last;
+}
+
+static bool user_matches(const struct policy_rule *rule, const struct question *q)
+{
+	const char *user = q->req->user;
+	bool in_group = rule->n_groups == 0;
+
+	if (!rule->users && rule->n_groups == 0)
+		return true;
+	if (!user || (rule->users && !string_set_has(rule->users, user, q->user_len)))
+		return false;
+	for (size_t i = 0; i < rule->n_groups && !in_group; i++)
+		in_group = string_set_has(rule->groups[i], user, q->user_len);
+	return in_group;
+}
+
+static bool listener_matches(const struct policy_rule *rule, const char *listener)
+{
+	for (size_t i = 0; i < rule->n_listeners; i++)
+		if (listener && strcmp(rule->listeners[i]->text, listener) == 0)
+			return true;
+	return rule->n_listeners == 0;
+}
+
+static bool during_matches(const struct policy_rule *rule, week_minute now)
+{
+	for (size_t i = 0; i < rule->n_during; i++)
+		if (hours_has(rule->during[i], now))
+			return true;
+	return rule->n_during == 0;
+}
+
+/* All words are joined by "and"; the items of one word's list by "or". */
+static enum match rule_matches(const struct policy_rule *rule, const struct question *q)
+{
+	const struct policy_request *req = q->req;
+
+	if (rule->commands != 0 && (rule->commands >> req->command & 1) == 0)
+		return MATCH_NO;
+	if (rule->protocols != 0 && (rule->protocols >> req->proto & 1) == 0)
+		return MATCH_NO;
+	if (rule->methods != 0 && (rule->methods & req->method) == 0)
+		return MATCH_NO;
+	if (!port_matches(rule, req->port) || !from_matches(rule, q) || !user_matches(rule, q) ||
+	    !listener_matches(rule, req->listener) || !during_matches(rule, req->now))
+		return MATCH_NO;
+	return to_matches(rule, q);
+}
+
+struct decision policy_decide(const struct policy *policy, const struct policy_request *req)
+{
+	struct question q = {.req = req, .client = read_ip(&req->client)};
+	bool may_allow = false, may_deny = false;
+	struct decision d = {.verdict = VERDICT_DENY};
+
+	if (req->has_ip)
+		q.target = read_ip(&req->ip);
+	if (req->user)
+		q.user_len = strlen(req->user);
+	if (req->name)
+		q.name_len = name_canonical(req->name, strnlen(req->name, ADDR_NAME_MAX), q.name);
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+		enum match match = rule_matches(rule, &q);
+
+		if (match == MATCH_UNKNOWN) {
+			may_allow |= rule->allow;
+			may_deny |= !rule->allow;
+		} else if (match == MATCH_YES) {
+			d.rule = rule;
+			break;
+		}
+	}
+	/* What falls through all rules is denied, like by a last rule. */
+	if (d.rule && d.rule->allow)
+		d.verdict = may_deny ? VERDICT_DEPENDS : VERDICT_ALLOW;
+	else
+		d.verdict = may_allow ? VERDICT_DEPENDS : VERDICT_DENY;
+	if (d.verdict == VERDICT_DEPENDS)
+		d.rule = NULL;
+	d.log = d.rule && d.rule->log;
+	return d;
+}
+
+struct position policy_rule_position(const struct policy_rule *rule)
+{
+	return rule->at;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Collecting mistakes: how the parser and the checks write diagnostics. */
+#ifndef TABI_POLICY_DIAG_H
+#define TABI_POLICY_DIAG_H
+
+#include "policy/parse.h"
+
+/* One pass reports no more than this; the list then ends with a line that says so. */
+#define DIAG_MAX 100
+
+/*
+ * Adds a mistake at `at` (whose line may be 0: the file as a whole). `expected` may be NULL. What
+ * is given is copied. Running out of memory loses the text and keeps `n` above 0 honest by marking
+ * the list, which diag_no_memory() tells.
+ */
+void diag_add(struct diagnostics *d, const struct position *at, const char *expected,
+    const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Is the list full? Then nothing more is worth finding. */
+bool diag_full(const struct diagnostics *d);
+
+bool diag_no_memory(const struct diagnostics *d);
+
+/* Orders the list by file, as they stand in `files`, then by line and column. */
+void diag_sort(struct diagnostics *d, const char *const *files, size_t n_files);
+
+#endif

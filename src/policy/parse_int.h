@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the parser share: parse.c drives, settings.c, define.c and rules.c know the
+ * statements. */
+#ifndef TABI_POLICY_PARSE_INT_H
+#define TABI_POLICY_PARSE_INT_H
+
+#include "policy/lex.h"
+#include "policy/rule.h"
+#include "policy/words.h"
+
+#define INCLUDE_DEPTH_MAX 16
+#define INCLUDE_COUNT_MAX 1000
+
+/* Names live in one space for each use, so that a group and a net may be called the same. */
+enum name_space {
+	NAMES_PLACE, /* net, host */
+	NAMES_HOURS,
+	NAMES_PROXY,
+	NAMES_GROUP,
+	NAMES_LISTENER, /* the texts of `listen` */
+	NAMES_COUNT,
+};
+
+struct definition {
+	const char *name;
+	struct position at;
+	struct definition *next; /* of the same space, to guess misspelt names */
+	/* What it defines: one of these is set. */
+	struct net_set *nets;
+	struct host_set *hosts;
+	struct hours *hours;
+	struct string_set *group;
+	size_t listener; /* index in policy->listeners */
+};
+
+/* Statements that may stand once; `timeout` counts each of its words. */
+enum setting {
+	SETTING_WORKERS,
+	SETTING_USER,
+	SETTING_LOG,
+	SETTING_RELAY,
+	SETTING_CONTROL,
+	SETTING_METRICS,
+	SETTING_SANDBOX,
+	SETTING_RESOLVER,
+	SETTING_TIMEOUT, /* + enum timeout */
+	SETTING_COUNT = SETTING_TIMEOUT + TIMEOUT_COUNT,
+};
+
+struct parser {
+	struct arena arena; /* becomes the policy's */
+	struct parse_source *src;
+	struct diagnostics *diags;
+	struct policy *policy;
+	struct table names[NAMES_COUNT];
+	struct definition *defined[NAMES_COUNT]; /* the same as lists, last one first */
+	struct position seen[SETTING_COUNT];
+
+	/* Files being read, innermost last, and the names of all that were. */
+	struct lex open[INCLUDE_DEPTH_MAX];
+	size_t n_open;
+	const char **files;
+	size_t n_files;
+
+	/* Rules wait until every name is known: tokens that begin with `allow` or `deny`. */
+	const struct token **rules;
+	size_t n_rules;
+};
+
+/* Two arguments for "%.*s": a word, cut where it is absurdly long. */
+#define SHOWN(t) (int)((t)->len < 60 ? (t)->len : 60), (t)->text
+
+/* A mistake at a token. */
+#define parse_fail(p, t, ...) diag_add((p)->diags, &(t)->at, __VA_ARGS__)
+
+/* Is it this keyword? */
+bool token_is(const struct token *t, const char *word);
+
+/* Is `t` a word? Otherwise says what is missing and returns false. */
+bool parse_word(struct parser *p, const struct token *t, const char *expected);
+
+/* Is the statement over? Otherwise says that `t` is too much. */
+bool parse_end(struct parser *p, const struct token *t);
+
+/* The row of the table that `t` is, or NULL after "unknown WHAT 'word'". */
+const struct word *parse_keyword(
+    struct parser *p, const struct token *t, const struct word *table, const char *what);
+
+/* Reports "unknown WHAT 'word'" with the nearest word of the table. */
+void parse_unknown(
+    struct parser *p, const struct token *t, const struct word *table, const char *what);
+
+/*
+ * A list with commas, as in a rule: calls `item` for each word from `t` on. Returns the token
+ * behind the list, or NULL after a mistake of the list itself (`item` reports its own, and the list
+ * goes on).
+ */
+typedef void parse_item(struct parser *p, const struct token *t, void *context);
+const struct token *parse_list(
+    struct parser *p, const struct token *t, const char *expected, parse_item *item, void *context);
+
+/* Once per statement: was `seen` set before? Then says where; otherwise sets it. */
+bool parse_once(struct parser *p, struct position *seen, const struct token *t);
+
+/* Notes a word whose effect this version lacks. */
+void parse_later(struct parser *p, const struct token *t);
+
+/* The definition of that name, or NULL. */
+struct definition *parse_lookup(struct parser *p, enum name_space space, const struct token *t);
+
+/* Reports that `t` names nothing, with the nearest name that exists. */
+void parse_undefined(struct parser *p, enum name_space space, const struct token *t,
+    const char *what, const char *expected);
+
+/* Adds a definition called as `t` says; NULL where the name is taken (which is reported) or there
+ * is no memory. */
+struct definition *parse_add_name(struct parser *p, enum name_space space, const struct token *t);
+
+/* Numbers and quantities; each reports its mistakes and returns whether there was none. */
+bool parse_number(struct parser *p, const struct token *t, unsigned min, unsigned max,
+    const char *what, unsigned *ret);
+bool parse_time(struct parser *p, const struct token *t, uint64_t *ret_ms);
+bool parse_size(struct parser *p, const struct token *t, uint64_t *ret_bytes);
+bool parse_rate(struct parser *p, const struct token *t, uint64_t *ret_bytes);
+bool parse_path(struct parser *p, const struct token *t, const char *expected);
+
+/* One net or address; `add` gets it with `prefix` in 128 bits. */
+bool parse_net(struct parser *p, const struct token *t, struct ip *ret_net, unsigned *ret_prefix);
+
+/* One host pattern into a set. */
+void parse_host(struct parser *p, const struct token *t, struct host_set *set);
+
+/* Is it a word of rules, such as `from`? Then a list cannot hold it unquoted. */
+bool rules_is_word(const struct token *t);
+
+/* Is it one of the names known without being defined? */
+bool rules_is_builtin(const struct token *t);
+
+/* A statement: called with its tokens, the first being its name. */
+typedef void parse_statement(struct parser *p, const struct token *t);
+
+parse_statement setting_workers, setting_user, setting_log, setting_relay, setting_timeout,
+    setting_control, setting_metrics, setting_sandbox, setting_resolver;
+parse_statement define_net, define_host, define_hours, define_proxy, define_group;
+parse_statement serve_listen, serve_auth, serve_limit;
+
+/* A rule, once all names are known. */
+void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rule);
+
+#endif

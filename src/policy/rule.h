@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* What a rule is made of: written by the parser, read by decide, explain and the checks. */
+#ifndef TABI_POLICY_RULE_H
+#define TABI_POLICY_RULE_H
+
+#include "policy/hours.h"
+#include "policy/policy.h"
+#include "policy/sets.h"
+#include "policy/words.h"
+
+/*
+ * The list after `from` or `to`. The sets belong to the definitions they come from, shared by all
+ * rules that name them; addresses and patterns written in the rule itself make one more of each.
+ */
+struct place {
+	bool given;       /* false: the word is missing, so everything matches */
+	bool any;         /* any, all */
+	bool internet;    /* what is in none of the special classes */
+	bool self;        /* our own listeners; the caller says what that is */
+	unsigned classes; /* enum ip_class bits of the named sets */
+	const struct net_set **nets;
+	size_t n_nets;
+	const struct host_set **hosts;
+	size_t n_hosts;
+};
+
+struct port_range {
+	uint16_t first, last;
+};
+
+struct policy_rule {
+	struct position at; /* of the word `allow` or `deny` */
+	const char *text;   /* the statement on one line, as written but for white space */
+	bool allow;
+	bool log;
+	struct place from, to;
+	const struct port_range *ports; /* sorted, none touching; n_ports == 0: any */
+	size_t n_ports;
+	const struct string_set *users; /* NULL: not asked for */
+	const struct string_set **groups;
+	size_t n_groups;
+	unsigned commands;  /* bits 1 << enum command; 0: any */
+	unsigned protocols; /* bits 1 << enum proto; 0: any */
+	unsigned methods;   /* enum auth_method bits; 0: any */
+	const struct policy_listener **listeners;
+	size_t n_listeners; /* 0: any */
+	const struct hours **during;
+	size_t n_during; /* 0: always */
+};
+
+/* The words of the language for the protocol's enums; each table ends with NULL. */
+
+extern const struct word rule_commands[];
+extern const struct word rule_protocols[];
+extern const struct word rule_methods[];
+
+/* Does this rule ask who the client is, so that a stranger cannot match it? */
+bool rule_needs_proof(const struct policy_rule *rule);
+
+#endif

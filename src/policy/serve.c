@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/* The statements about who is served and how: listen, auth, limit. */
+#include "policy/parse_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/diag.h"
+
+/* sun_path holds 108 bytes with its NUL; this floor does not see the system's headers. */
+#define UNIX_PATH_MAX_LEN 107
+#define UNIX_MODE_DEFAULT 0600
+
+static const char listen_expected[] =
+    "ADDRESS:PORT, [IPV6]:PORT, *:PORT for every address, or the /path of a Unix socket";
+
+static bool read_port(struct parser *p, const struct token *t, const char *text, size_t len,
+    struct policy_listener *l)
+{
+	if (port_parse(text, len, &l->addr.port) == 0 && l->addr.port != 0)
+		return true;
+	parse_fail(p, t, "a port from 1 to 65535", "'%.*s' has no valid port", SHOWN(t));
+	return false;
+}
+
+static size_t count(const struct token *t, char c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->len; i++)
+		n += t->text[i] == c;
+	return n;
+}
+
+/* ADDRESS:PORT with the mistakes that are made in it. */
+static bool read_tcp(struct parser *p, const struct token *t, struct policy_listener *l)
+{
+	const char *colon = t->len ? memrchr(t->text, ':', t->len) : NULL;
+	size_t host_len = colon ? (size_t)(colon - t->text) : t->len;
+	const char *host = t->text;
+
+	if (!colon) {
+		parse_fail(p, t, listen_expected, "'%.*s' is not something to listen on", SHOWN(t));
+		return false;
+	}
+	if (host_len == 0) {
+		parse_fail(
+		    p, t, "*:PORT for every address", "the address is missing in '%.*s'", SHOWN(t));
+		return false;
+	}
+	if (host[0] != '[' && count(t, ':') > 1) {
+		parse_fail(p, t, "brackets around the address, such as [2001:db8::1]:1080",
+		    "'%.*s' is an IPv6 address without brackets", SHOWN(t));
+		return false;
+	}
+	if (host[0] == '[' && host_len > 2 && host[host_len - 1] == ']') {
+		host++;
+		host_len -= 2;
+	}
+	if (ip_parse(host, host_len, &l->addr.ip)) {
+		parse_fail(p, t, listen_expected, "'%.*s' is not the address of a machine",
+		    (int)(host_len < 60 ? host_len : 60), host);
+		return false;
+	}
+	return read_port(p, t, colon + 1, t->len - (size_t)(colon - t->text) - 1, l);
+}
+
+static bool read_endpoint(struct parser *p, const struct token *t, struct policy_listener *l)
+{
+	if (!parse_word(p, t, listen_expected))
+		return false;
+	l->text = t->text;
+	l->at = t->at;
+	if (t->len > 0 && t->text[0] == '/') {
+		l->unix_path = t->text;
+		if (t->len <= UNIX_PATH_MAX_LEN)
+			return true;
+		parse_fail(p, t, "at most 107 bytes", "this path is too long for a Unix socket");
+		return false;
+	}
+	l->addr.kind = ADDR_IP;
+	if (t->len > 2 && memcmp(t->text, "*:", 2) == 0) {
+		l->any_family = true;
+		return read_port(p, t, t->text + 2, t->len - 2, l);
+	}
+	return read_tcp(p, t, l);
+}
+
+enum listen_word { LISTEN_OPEN, LISTEN_MODE, LISTEN_TLS, LISTEN_CLIENT_CA, LISTEN_ADVERTISE };
+#define LISTEN_WORDS 5
+
+static const struct word listen_words[] = {
+    {"open", LISTEN_OPEN},
+    {"mode", LISTEN_MODE},
+    {"tls", LISTEN_TLS},
+    {"client-ca", LISTEN_CLIENT_CA},
+    {"advertise", LISTEN_ADVERTISE},
+    {NULL, 0},
+};
+
+static bool read_mode(struct parser *p, const struct token *t, struct policy_listener *l)
+{
+	static const char expected[] = "permissions as octal digits, such as 0660";
+	unsigned mode = 0;
+	size_t i = 0;
+
+	if (!parse_word(p, t, expected))
+		return false;
+	for (; i < t->len && i < 4 && t->text[i] >= '0' && t->text[i] <= '7'; i++)
+		mode = mode * 8 + (unsigned)(t->text[i] - '0');
+	if (i == 0 || i < t->len || mode > 0777) {
+		parse_fail(p, t, expected, "'%.*s' is not a mode", SHOWN(t));
+		return false;
+	}
+	l->unix_mode = mode;
+	return true;
+}
+
+static bool read_advertise(struct parser *p, const struct token *t)
+{
+	static const char expected[] = "the address that clients reach, such as 203.0.113.7";
+	struct ip ip;
+
+	if (!parse_word(p, t, expected))
+		return false;
+	if (ip_parse(t->text, t->len, &ip) == 0)
+		return true;
+	parse_fail(p, t, expected, "'%.*s' is not an address", SHOWN(t));
+	return false;
+}
+
+/* One word after the endpoint. Returns the token behind it and its values, or NULL. */
+static const struct token *listen_word(struct parser *p, const struct token *t,
+    enum listen_word word, const struct position *seen, struct policy_listener *l)
+{
+	switch (word) {
+	case LISTEN_OPEN:
+		l->open = true;
+		return t + 1;
+	case LISTEN_MODE:
+		if (!l->unix_path) {
+			parse_fail(p, t, NULL, "'mode' is for Unix sockets only");
+			return NULL;
+		}
+		return read_mode(p, t + 1, l) ? t + 2 : NULL;
+	case LISTEN_TLS:
+		parse_later(p, t);
+		if (!parse_path(p, t + 1, "the file of the certificate") ||
+		    !parse_path(p, t + 2, "the file of the certificate's key"))
+			return NULL;
+		return t + 3;
+	case LISTEN_CLIENT_CA:
+		if (seen[LISTEN_TLS].line == 0) {
+			parse_fail(
+			    p, t, "tls CERTIFICATE KEY before it", "'client-ca' without 'tls'");
+			return NULL;
+		}
+		parse_later(p, t);
+		return parse_path(p, t + 1, "the file of the certificates") ? t + 2 : NULL;
+	case LISTEN_ADVERTISE:
+		parse_later(p, t);
+		return read_advertise(p, t + 1) ? t + 2 : NULL;
+	}
+	return NULL;
+}
+
+static bool same_endpoint(const struct policy_listener *a, const struct policy_listener *b)
+{
+	if (a->unix_path || b->unix_path)
+		return a->unix_path && b->unix_path && strcmp(a->unix_path, b->unix_path) == 0;
+	if (a->addr.port != b->addr.port)
+		return false;
+	if (a->any_family || b->any_family)
+		return (a->any_family || ip_classes(&a->addr.ip) & IP_UNSPECIFIED) &&
+		       (b->any_family || ip_classes(&b->addr.ip) & IP_UNSPECIFIED);
+	return ip_equal(&a->addr.ip, &b->addr.ip);
+}
+
+static void add_listener(struct parser *p, const struct token *t, const struct policy_listener *l)
+{
+	struct policy *policy = p->policy;
+	struct policy_listener *list;
+	struct definition *d;
+
+	for (size_t i = 0; i < policy->n_listeners; i++) {
+		const struct policy_listener *other = &policy->listeners[i];
+
+		if (same_endpoint(l, other)) {
+			parse_fail(p, t, NULL, "'%.*s' is already listened on by '%.60s' of %s:%u",
+			    SHOWN(t), other->text, other->at.file, other->at.line);
+			return;
+		}
+	}
+	d = parse_add_name(p, NAMES_LISTENER, t);
+	list = arena_append(&p->arena, policy->listeners, policy->n_listeners, sizeof(*list));
+	if (!d || !list)
+		return;
+	d->listener = policy->n_listeners;
+	policy->listeners = list;
+	list[policy->n_listeners++] = *l;
+}
+
+void serve_listen(struct parser *p, const struct token *t)
+{
+	struct policy_listener l = {.unix_mode = UNIX_MODE_DEFAULT};
+	struct position seen[LISTEN_WORDS] = {0};
+	const struct token *endpoint = t + 1;
+
+	if (!read_endpoint(p, endpoint, &l))
+		return;
+	l.optional = strcmp(l.at.file, parse_default_name) == 0;
+	for (t += 2; t && t->kind != TOKEN_END;) {
+		const struct word *w = parse_keyword(p, t, listen_words, "word in 'listen'");
+
+		if (!w || !parse_once(p, &seen[w->value], t))
+			return;
+		t = listen_word(p, t, (enum listen_word)w->value, seen, &l);
+	}
+	if (t)
+		add_listener(p, endpoint, &l);
+}
+
+enum auth_word {
+	AUTH_WORD_NONE,
+	AUTH_WORD_PASSWORD,
+	AUTH_WORD_GSSAPI,
+	AUTH_WORD_PAM,
+	AUTH_WORD_IDENT
+};
+
+static const struct word auth_words[] = {
+    {"none", AUTH_WORD_NONE},
+    {"password", AUTH_WORD_PASSWORD},
+    {"gssapi", AUTH_WORD_GSSAPI},
+    {"pam", AUTH_WORD_PAM},
+    {"ident", AUTH_WORD_IDENT},
+    {NULL, 0},
+};
+
+static void add_auth(
+    struct parser *p, const struct token *t, enum auth_method method, const char *file)
+{
+	struct policy *policy = p->policy;
+	struct policy_auth *list;
+
+	for (size_t i = 0; i < policy->n_auths; i++) {
+		const struct policy_auth *other = &policy->auths[i];
+
+		if (other->method == method) {
+			parse_fail(p, t, NULL,
+			    "'auth %.*s' after another that answers the same, at %s:%u", SHOWN(t),
+			    other->at.file, other->at.line);
+			return;
+		}
+	}
+	list = arena_append(&p->arena, policy->auths, policy->n_auths, sizeof(*list));
+	if (!list)
+		return;
+	policy->auths = list;
+	list[policy->n_auths++] = (struct policy_auth){.at = t->at, .method = method, .file = file};
+}
+
+/* `gssapi keytab FILE`: the keytab may be left to the system's default. */
+static bool gssapi_values(struct parser *p, const struct token *t)
+{
+	if (t->kind == TOKEN_END)
+		return true;
+	if (!token_is(t, "keytab")) {
+		parse_fail(p, t, "keytab FILE", "unknown word '%.*s' after 'gssapi'", SHOWN(t));
+		return false;
+	}
+	return parse_path(p, t + 1, "the file of the keytab") && parse_end(p, t + 2);
+}
+
+void serve_auth(struct parser *p, const struct token *t)
+{
+	const struct word *w = parse_keyword(p, ++t, auth_words, "method");
+
+	if (!w)
+		return;
+	switch ((enum auth_word)w->value) {
+	case AUTH_WORD_NONE:
+		if (parse_end(p, t + 1))
+			add_auth(p, t, AUTH_NONE, NULL);
+		break;
+	case AUTH_WORD_PASSWORD:
+		if (parse_path(p, t + 1, "the path of the password file") && parse_end(p, t + 2))
+			add_auth(p, t, AUTH_PASSWORD, t[1].text);
+		break;
+	case AUTH_WORD_GSSAPI:
+		if (gssapi_values(p, t + 1))
+			add_auth(p, t, AUTH_GSSAPI, NULL);
+		parse_later(p, t);
+		break;
+	case AUTH_WORD_PAM:
+		if (parse_path(p, t + 1, "the name of the PAM service") && parse_end(p, t + 2))
+			add_auth(p, t, AUTH_PASSWORD, NULL);
+		parse_later(p, t);
+		break;
+	case AUTH_WORD_IDENT:
+		parse_end(p, t + 1);
+		parse_later(p, t);
+		break;
+	}
+}
+
+enum limit_word { LIMIT_SESSIONS, LIMIT_RATE, LIMIT_QUOTA };
+
+static const struct word limit_words[] = {
+    {"sessions", LIMIT_SESSIONS},
+    {"rate", LIMIT_RATE},
+    {"quota", LIMIT_QUOTA},
+    {NULL, 0},
+};
+
+static const struct word limit_per[] = {
+    {"user", 0},
+    {"group", 0},
+    {"source", 0},
+    {"listener", 0},
+    {NULL, 0},
+};
+
+static bool limit_value(struct parser *p, const struct token *t, enum limit_word word)
+{
+	unsigned number;
+	uint64_t bytes;
+
+	switch (word) {
+	case LIMIT_SESSIONS:
+		return parse_number(p, t, 1, 1000000, "a number of sessions", &number);
+	case LIMIT_RATE:
+		return parse_rate(p, t, &bytes);
+	case LIMIT_QUOTA:
+		return parse_size(p, t, &bytes);
+	}
+	return false;
+}
+
+/* `limit sessions 100 per user`; without `per`, for all together. */
+void serve_limit(struct parser *p, const struct token *t)
+{
+	const struct word *w = parse_keyword(p, t + 1, limit_words, "limit");
+
+	parse_later(p, t);
+	if (!w || !limit_value(p, t + 2, (enum limit_word)w->value) || t[3].kind == TOKEN_END)
+		return;
+	if (!token_is(t + 3, "per"))
+		parse_fail(p, t + 3, "per user, per group, per source or per listener",
+		    "unknown word '%.*s' after the limit", SHOWN(t + 3));
+	else if (parse_keyword(p, t + 4, limit_per, "'per'"))
+		parse_end(p, t + 5);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "policy/decide.h"
+
+#include "fixture.h"
+
+static enum verdict verdict_of(const char *text, const struct policy_request *req)
+{
+	struct policy *policy = fixture_policy(text);
+	enum verdict verdict = policy_decide(policy, req).verdict;
+
+	policy_free(policy);
+	return verdict;
+}
+
+static void nothing_matched_means_deny(void **state)
+{
+	struct policy_request req = fixture_request();
+	struct policy *policy = fixture_policy("allow port 80\n");
+	struct decision d = policy_decide(policy, &req);
+
+	(void)state;
+	assert_int_equal(d.verdict, VERDICT_DENY);
+	assert_null(d.rule);
+	policy_free(policy);
+}
+
+static void first_match_decides(void **state)
+{
+	struct policy_request req = fixture_request();
+	struct policy *policy = fixture_policy("allow port 80\ndeny user alice log\nallow all\n");
+	struct decision d = policy_decide(policy, &req);
+
+	(void)state;
+	assert_int_equal(d.verdict, VERDICT_DENY);
+	assert_true(d.log);
+	assert_int_equal(policy_rule_position(d.rule).line, 2);
+	assert_string_equal(policy_rule_position(d.rule).file, "tabi.conf");
+	policy_free(policy);
+}
+
+/* Before the look-up a rule about addresses is neither matched nor passed over. */
+static void name_alone_may_depend(void **state)
+{
+	struct policy_request req = fixture_request();
+
+	(void)state;
+	req.has_ip = false;
+	req.name = "www.example.com";
+	assert_int_equal(verdict_of("deny to private\nallow all\n", &req), VERDICT_DEPENDS);
+	assert_int_equal(verdict_of("allow to private\ndeny all\n", &req), VERDICT_DEPENDS);
+	assert_int_equal(verdict_of("allow to private\n", &req), VERDICT_DEPENDS);
+	assert_int_equal(verdict_of("deny to private\n", &req), VERDICT_DENY);
+	assert_int_equal(verdict_of("deny to private\ndeny all\n", &req), VERDICT_DENY);
+	assert_int_equal(verdict_of("allow to private\nallow all\n", &req), VERDICT_ALLOW);
+	assert_int_equal(
+	    verdict_of("deny to *.example.com\nallow to private\n", &req), VERDICT_DENY);
+	assert_int_equal(
+	    verdict_of("allow to *.example.com\ndeny to private\n", &req), VERDICT_ALLOW);
+	assert_int_equal(
+	    verdict_of("deny to self\nallow to *.example.com\n", &req), VERDICT_DEPENDS);
+}
+
+static void host_patterns_match_names_only(void **state)
+{
+	struct policy_request req = fixture_request();
+	static const char text[] = "allow to *.example.com,example.org\n";
+
+	(void)state;
+	assert_int_equal(verdict_of(text, &req), VERDICT_DENY);
+	req.name = "www.example.com";
+	assert_int_equal(verdict_of(text, &req), VERDICT_ALLOW);
+	req.name = "a.b.example.com";
+	assert_int_equal(verdict_of(text, &req), VERDICT_ALLOW);
+	req.name = "example.com";
+	assert_int_equal(verdict_of(text, &req), VERDICT_DENY);
+	req.name = "badexample.com";
+	assert_int_equal(verdict_of(text, &req), VERDICT_DENY);
+	req.name = "example.org";
+	assert_int_equal(verdict_of(text, &req), VERDICT_ALLOW);
+	req.name = "EXAMPLE.Org.";
+	assert_int_equal(verdict_of(text, &req), VERDICT_ALLOW);
+	req.name = "www.example.org";
+	assert_int_equal(verdict_of(text, &req), VERDICT_DENY);
+	assert_int_equal(verdict_of("allow to *\n", &req), VERDICT_ALLOW);
+	req.name = NULL;
+	assert_int_equal(verdict_of("allow to *\n", &req), VERDICT_DENY);
+}
+
+/* A deny reads an address in every way it may be delivered; an allow only as what it is. */
+static void embedded_addresses(void **state)
+{
+	static const char *const spellings[] = {"64:ff9b::10.0.0.1", "2002:a00:1::1", "::10.0.0.1",
+	    "2001:db8:ffff::5efe:10.0.0.1", "2002:808:808::5efe:10.0.0.1"};
+	struct policy_request req = fixture_request();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
+		req.ip = fixture_ip(spellings[i]);
+		assert_int_equal(verdict_of("deny to 10.0.0.0/8\nallow all\n", &req), VERDICT_DENY);
+		assert_int_equal(verdict_of("deny to private\nallow all\n", &req), VERDICT_DENY);
+		assert_int_equal(verdict_of("allow to 10.0.0.0/8\n", &req), VERDICT_DENY);
+		assert_int_equal(verdict_of("allow to private\n", &req), VERDICT_DENY);
+		assert_int_equal(verdict_of("allow to internet\n", &req), VERDICT_DENY);
+	}
+	/* Who owns any /64 may call himself this. */
+	req.client = fixture_ip("2a00:1450::5efe:127.0.0.1");
+	assert_int_equal(verdict_of("allow from loopback\n", &req), VERDICT_DENY);
+	assert_int_equal(verdict_of("deny from internet\nallow all\n", &req), VERDICT_DENY);
+	assert_int_equal(verdict_of("deny from loopback\nallow all\n", &req), VERDICT_DENY);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(nothing_matched_means_deny),
+	    cmocka_unit_test(first_match_decides),
+	    cmocka_unit_test(name_alone_may_depend),
+	    cmocka_unit_test(host_patterns_match_names_only),
+	    cmocka_unit_test(embedded_addresses),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
