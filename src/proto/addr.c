@@ -213,7 +213,7 @@ static char *put_number(char *p, unsigned v, unsigned base)
 	return p;
 }
 
-static unsigned v6_group(const struct ip *ip, unsigned i)
+static unsigned v6_group(const struct ip *ip, size_t i)
 {
 	return (unsigned)ip->b[2 * i] << 8 | ip->b[2 * i + 1];
 }

@@ -99,6 +99,12 @@ static int parse_scheme(struct source *s, struct url *url, size_t *ret_pos)
 	return 0;
 }
 
+/* RFC 3986 section 3.2. */
+static bool ends_authority(char c)
+{
+	return c == '/' || c == '?' || c == '#';
+}
+
 /* Finds where user, host and port end: nothing but one "/" may follow. */
 static int find_end(struct source *s, size_t pos, size_t *ret_end)
 {
@@ -112,7 +118,7 @@ static int find_end(struct source *s, size_t pos, size_t *ret_end)
 			    "a space or control byte in a URL; expected it as '%' and two "
 			    "hexadecimal digits");
 	}
-	while (end < s->len && !memchr("/?#", s->text[end], 3))
+	while (end < s->len && !ends_authority(s->text[end]))
 		end++;
 	*ret_end = end;
 	if (end == s->len || (s->text[end] == '/' && end + 1 == s->len))

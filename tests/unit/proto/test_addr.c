@@ -368,10 +368,10 @@ static struct ip random_ip(void)
 
 	for (unsigned i = 0; i < 16; i++)
 		b[i] = (uint8_t)rng(256);
-	for (unsigned i = 0; i < 8; i++)
+	for (size_t i = 0; i < 8; i++)
 		if (rng(2))
 			b[2 * i] = 0;
-	for (unsigned i = 0; i < 8; i++)
+	for (size_t i = 0; i < 8; i++)
 		if (rng(2))
 			b[2 * i] = b[2 * i + 1] = 0;
 	return rng(4) == 0 ? ip_from_v4(b) : ip_from_v6(b);

@@ -239,7 +239,7 @@ static void every_user_byte(void **state)
 	for (int c = 0; c < 256; c++) {
 		char text[] = "socks5://x%00y@h", buf[64];
 		struct url url, again;
-		bool plain = c > ' ' && c != 0x7f && !memchr("/?#@%:,", c, 7);
+		bool plain = c > ' ' && c != 0x7f && !strchr("/?#@%:,", c);
 
 		text[11] = digits[c >> 4];
 		text[12] = digits[c & 15];
