@@ -1,0 +1,675 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Names to addresses: c-ares on our loop, one tree of what is asked and what is known.
+ *
+ * Theory of operation. A look-up is a name: either pending (c-ares is asking, waits hang on it) or
+ * kept (an answer with an expiry, a place in the list of last use). c-ares calls back from inside
+ * its own processing, and sometimes from inside the call that asks (hosts file, no memory). Neither
+ * is a place to run foreign code from, so its callback only notes the answer; resolver_deliver()
+ * hands it out once c-ares has returned. c-ares cannot give up a single look-up: one that nobody
+ * waits for any more runs on, and its answer is kept like any other.
+ */
+#include "net/resolve.h"
+
+#include <ares.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <search.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/err.h"
+
+#define CACHE_MAX_DEFAULT 4096
+#define TIMEOUT_MS_DEFAULT 2000
+#define TRIES_DEFAULT 3
+
+/* Names under way at once; each has two queries, and c-ares numbers all of them with 16 bits. */
+#define LOOKUPS_MAX 2000
+
+/* How long answers are kept, in milliseconds. The bounds of the TTL keep a name that changes with
+ * every answer from costing a look-up for each connection, and a mistaken one from lasting. */
+#define KEEP_MIN 1000
+#define KEEP_MAX (3600 * 1000)
+#define KEEP_HOSTS_FILE 5000
+#define KEEP_NOT_FOUND 10000
+#define KEEP_FAILED 2000
+
+/* Of a list longer than an answer, so many places stay for the family that is sorted behind. */
+#define OTHER_FAMILY_MIN 4
+
+/* Expiries of look-ups that began together are handled together. */
+#define TIMER_SLACK_MS 10
+
+struct lookup {
+	struct lookup *newer, *older; /* kept: ring of last use */
+	struct lookup *next_finished; /* pending: answered by c-ares, not yet delivered */
+	struct resolver *resolver;
+	struct resolve_wait waits; /* pending: head of a ring */
+	bool pending;
+	uint64_t expires; /* kept: by loop_now() */
+	uint64_t keep_ms;
+	struct resolve_answer answer;
+	const char
+	    *key; /* canonical name, with a dot if it was asked for with one; allocated behind */
+};
+
+/* A socket of c-ares, as long as it wants to hear of it. */
+struct dns_socket {
+	struct watch watch;
+	struct dns_socket *next;
+	struct resolver *resolver;
+	int fd;
+	unsigned wanted;
+	bool closing;
+};
+
+struct resolver {
+	struct loop *loop;
+	ares_channel channel; /* NULL once closing */
+	struct timer timer;
+	uint64_t timer_due; /* 0: not running */
+	unsigned timeout_ms;
+	struct dns_socket *sockets;
+	unsigned handles; /* sockets and timer that are not closed yet */
+
+	void *tree;         /* all look-ups, by key: see lookup_compare() */
+	struct lookup kept; /* head of the ring; kept.older is the last used */
+	size_t n_kept, cache_max;
+	unsigned n_pending;
+	struct lookup *asking; /* the one whose ares_getaddrinfo() is on the stack */
+	struct lookup *finished, **finished_end;
+};
+
+/* ---- waits: rings in the callers' memory, so that cancelling needs no search ---- */
+
+static void wait_link(struct resolve_wait *head, struct resolve_wait *wait)
+{
+	wait->prev = head->prev;
+	wait->next = head;
+	head->prev->next = wait;
+	head->prev = wait;
+}
+
+static void wait_unlink(struct resolve_wait *wait)
+{
+	wait->prev->next = wait->next;
+	wait->next->prev = wait->prev;
+	wait->prev = wait->next = NULL;
+}
+
+static void wait_ring_init(struct resolve_wait *head)
+{
+	head->prev = head->next = head;
+}
+
+static void wait_ring_move(struct resolve_wait *to, struct resolve_wait *from)
+{
+	wait_ring_init(to);
+	if (from->next == from)
+		return;
+	to->next = from->next;
+	to->prev = from->prev;
+	to->next->prev = to->prev->next = to;
+	wait_ring_init(from);
+}
+
+void resolve_cancel(struct resolve_wait *wait)
+{
+	if (wait->next)
+		wait_unlink(wait);
+}
+
+/* ---- look-ups ---- */
+
+/* The tree is libc's balanced one: clients choose the names, and no choice makes it slow as it
+ * would a hash table. */
+static int lookup_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct lookup *)a)->key, ((const struct lookup *)b)->key);
+}
+
+static void lookup_unkeep(struct lookup *lookup)
+{
+	lookup->newer->older = lookup->older;
+	lookup->older->newer = lookup->newer;
+	lookup->resolver->n_kept--;
+}
+
+static void lookup_keep(struct lookup *lookup)
+{
+	struct resolver *r = lookup->resolver;
+
+	lookup->newer = &r->kept;
+	lookup->older = r->kept.older;
+	lookup->older->newer = lookup;
+	r->kept.older = lookup;
+	r->n_kept++;
+}
+
+static void lookup_drop(struct lookup *lookup)
+{
+	lookup_unkeep(lookup);
+	tdelete(lookup, &lookup->resolver->tree, lookup_compare);
+	free(lookup);
+}
+
+static struct lookup *lookup_find(struct resolver *r, const char *key)
+{
+	const struct lookup probe = {.key = key};
+	struct lookup **found = tfind(&probe, &r->tree, lookup_compare);
+
+	return found ? *found : NULL;
+}
+
+static struct lookup *lookup_new(struct resolver *r, const char *key)
+{
+	size_t size = strlen(key) + 1;
+	struct lookup *lookup = calloc(1, sizeof(*lookup) + size);
+
+	if (!lookup)
+		return NULL;
+	lookup->resolver = r;
+	lookup->key = memcpy(lookup + 1, key, size);
+	if (!tsearch(lookup, &r->tree, lookup_compare)) {
+		free(lookup);
+		return NULL;
+	}
+	return lookup;
+}
+
+/* From pending to kept. The oldest makes room; the newest is never the oldest. */
+static void lookup_settle(struct lookup *lookup)
+{
+	struct resolver *r = lookup->resolver;
+
+	lookup->pending = false;
+	lookup->expires = loop_now(r->loop) + lookup->keep_ms;
+	r->n_pending--;
+	lookup_keep(lookup);
+	if (r->n_kept > r->cache_max)
+		lookup_drop(r->kept.newer);
+}
+
+/* ---- answers ---- */
+
+static struct ip node_ip(const struct ares_addrinfo_node *node)
+{
+	const struct sockaddr_in *v4 = (const void *)node->ai_addr;
+	const struct sockaddr_in6 *v6 = (const void *)node->ai_addr;
+
+	if (node->ai_family == AF_INET)
+		return ip_from_v4((const uint8_t *)&v4->sin_addr);
+	return ip_from_v6(v6->sin6_addr.s6_addr);
+}
+
+static bool answer_has(const struct resolve_answer *answer, const struct ip *ip)
+{
+	unsigned i;
+
+	for (i = 0; i < answer->n; i++)
+		if (ip_equal(&answer->ip[i], ip))
+			return true;
+	return false;
+}
+
+/* How many of a family an answer takes, given that there are `others` of the other. */
+static unsigned family_max(unsigned others)
+{
+	return RESOLVE_ADDRS_MAX - (others < OTHER_FAMILY_MIN ? others : OTHER_FAMILY_MIN);
+}
+
+/* A zone may list a thousand addresses. The order is kept, and so is a way over either family. */
+static void answer_take(struct resolve_answer *answer, const struct ares_addrinfo_node *nodes)
+{
+	const struct ares_addrinfo_node *node;
+	unsigned n[2] = {0, 0}, max[2], family;
+	struct ip ip;
+
+	for (node = nodes; node; node = node->ai_next)
+		n[node->ai_family == AF_INET6]++;
+	max[0] = family_max(n[1]);
+	max[1] = family_max(n[0]);
+	answer->n = 0;
+	for (node = nodes; node && answer->n < RESOLVE_ADDRS_MAX; node = node->ai_next) {
+		family = node->ai_family == AF_INET6;
+		ip = node_ip(node);
+		if (max[family] == 0 || answer_has(answer, &ip))
+			continue;
+		max[family]--;
+		answer->ip[answer->n++] = ip;
+	}
+}
+
+/* The shortest life in the chain. A TTL with its top bit set counts as 0 (RFC 2181 section 8). */
+static uint64_t keep_by_ttl(const struct ares_addrinfo *ai)
+{
+	const struct ares_addrinfo_node *node;
+	const struct ares_addrinfo_cname *cname;
+	int ttl = KEEP_MAX / 1000;
+
+	for (node = ai->nodes; node; node = node->ai_next)
+		if (node->ai_ttl < ttl)
+			ttl = node->ai_ttl;
+	for (cname = ai->cnames; cname; cname = cname->next)
+		if (cname->ttl < ttl)
+			ttl = cname->ttl;
+	return ttl < KEEP_MIN / 1000 ? KEEP_MIN : (uint64_t)ttl * 1000;
+}
+
+static int err_of_ares(int status)
+{
+	switch (status) {
+	case ARES_ENOTFOUND:
+	case ARES_ENODATA:
+		return ERR_NOT_FOUND;
+	case ARES_EBADNAME:
+		return ERR_NAME;
+	case ARES_ENOMEM:
+		return -ENOMEM;
+	default:
+		return ERR_RESOLVER;
+	}
+}
+
+static uint64_t keep_by_err(int err)
+{
+	switch (err) {
+	case ERR_NOT_FOUND:
+	case ERR_NAME:
+		return KEEP_NOT_FOUND;
+	case -ENOMEM: /* ours, and perhaps over at once */
+		return 0;
+	default:
+		return KEEP_FAILED;
+	}
+}
+
+/* c-ares's callback. Answers that come at once, while asking, are those of the hosts file. */
+static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
+{
+	struct lookup *lookup = arg;
+	struct resolver *r = lookup->resolver;
+	struct resolve_answer *answer = &lookup->answer;
+
+	(void)timeouts;
+	memset(answer, 0, sizeof(*answer));
+	if (status == ARES_SUCCESS)
+		answer_take(answer, ai->nodes);
+	if (answer->n > 0) {
+		lookup->keep_ms = r->asking == lookup ? KEEP_HOSTS_FILE : keep_by_ttl(ai);
+	} else {
+		answer->err = status == ARES_SUCCESS ? ERR_NOT_FOUND : err_of_ares(status);
+		lookup->keep_ms = keep_by_err(answer->err);
+	}
+	if (ai)
+		ares_freeaddrinfo(ai);
+	if (r->asking == lookup) {
+		lookup_settle(lookup);
+	} else {
+		lookup->next_finished = NULL;
+		*r->finished_end = lookup;
+		r->finished_end = &lookup->next_finished;
+	}
+}
+
+/*
+ * Whoever is called may ask again (even so that this one is dropped for a new one), cancel
+ * others, or free the resolver; so the waits move to a ring of their own and the answer to the
+ * stack before the first is called.
+ */
+static void lookup_deliver(struct lookup *lookup)
+{
+	struct resolve_answer answer = lookup->answer;
+	struct resolve_wait head, *wait;
+
+	wait_ring_move(&head, &lookup->waits);
+	lookup_settle(lookup);
+	while ((wait = head.next) != &head) {
+		wait_unlink(wait);
+		wait->fn(wait, &answer);
+	}
+}
+
+static void resolver_deliver(struct resolver *r)
+{
+	struct lookup *lookup;
+
+	while ((lookup = r->finished) && r->channel) {
+		r->finished = lookup->next_finished;
+		if (!r->finished)
+			r->finished_end = &r->finished;
+		lookup_deliver(lookup);
+	}
+}
+
+/* ---- time ---- */
+
+static void timer_start_for(struct resolver *r, uint64_t ms)
+{
+	r->timer_due = loop_now(r->loop) + ms;
+	timer_start(&r->timer, ms);
+}
+
+/*
+ * ares_timeout() walks all queries, too dear for every packet. Nothing sent now expires before one
+ * timeout has passed, so until then the timer at its earliest setting will do; when it fires c-ares
+ * is asked.
+ */
+static void resolver_update_timer(struct resolver *r)
+{
+	uint64_t latest = r->timeout_ms + TIMER_SLACK_MS;
+
+	if (r->n_pending == 0) {
+		timer_stop(&r->timer);
+		r->timer_due = 0;
+	} else if (r->timer_due == 0 || r->timer_due > loop_now(r->loop) + latest) {
+		timer_start_for(r, latest);
+	}
+}
+
+static struct resolver *resolver_of(struct timer *timer)
+{
+	return (struct resolver *)((char *)timer - offsetof(struct resolver, timer));
+}
+
+static void resolver_on_timer(struct timer *timer)
+{
+	struct resolver *r = resolver_of(timer);
+	struct timeval tv;
+
+	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	r->timer_due = 0;
+	if (ares_timeout(r->channel, NULL, &tv))
+		timer_start_for(
+		    r, (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000 + TIMER_SLACK_MS);
+	resolver_deliver(r);
+	if (r->channel)
+		resolver_update_timer(r);
+}
+
+/* ---- sockets ---- */
+
+/* Last act of resolver_free(), when no handle can call back any more. */
+static void resolver_release(struct resolver *r)
+{
+	if (--r->handles > 0)
+		return;
+	tdestroy(r->tree, free);
+	ares_library_cleanup();
+	free(r);
+}
+
+static void socket_on_closed(struct watch *watch)
+{
+	struct dns_socket *s = (struct dns_socket *)watch;
+	struct resolver *r = s->resolver;
+
+	free(s);
+	resolver_release(r);
+}
+
+static void socket_on_event(struct watch *watch, unsigned events)
+{
+	struct dns_socket *s = (struct dns_socket *)watch;
+	struct resolver *r = s->resolver;
+	bool failed = events & WATCH_ERROR;
+
+	ares_process_fd(r->channel, events & WATCH_READ || failed ? s->fd : ARES_SOCKET_BAD,
+	    events & WATCH_WRITE ? s->fd : ARES_SOCKET_BAD);
+	/* An error stops a watch, but c-ares may have been content with taking it (a UDP socket
+	 * goes on after ECONNREFUSED). */
+	if (!s->closing)
+		watch_set(&s->watch, s->wanted);
+	resolver_deliver(r);
+	if (r->channel)
+		resolver_update_timer(r);
+}
+
+static struct dns_socket *socket_new(struct resolver *r, int fd)
+{
+	struct dns_socket *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	if (watch_init(&s->watch, r->loop, fd, socket_on_event) < 0) {
+		free(s);
+		return NULL;
+	}
+	s->resolver = r;
+	s->fd = fd;
+	s->next = r->sockets;
+	r->sockets = s;
+	r->handles++;
+	return s;
+}
+
+/* c-ares says what it waits for on a socket, and with neither that it is about to close it. Where
+ * no watch can be had its query times out: there is no other way to tell it. */
+static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
+{
+	struct resolver *r = arg;
+	struct dns_socket **at = &r->sockets, *s;
+
+	while (*at && (*at)->fd != fd)
+		at = &(*at)->next;
+	s = *at;
+	if (!readable && !writable) {
+		if (!s)
+			return;
+		*at = s->next;
+		s->closing = true;
+		watch_close(&s->watch, socket_on_closed);
+		return;
+	}
+	if (!s)
+		s = socket_new(r, fd);
+	if (!s)
+		return;
+	s->wanted = (readable ? WATCH_READ : 0) | (writable ? WATCH_WRITE : 0);
+	watch_set(&s->watch, s->wanted);
+}
+
+/* ---- the resolver ---- */
+
+static int channel_set_servers(ares_channel channel, const struct addr *servers, size_t n)
+{
+	struct ares_addr_port_node *nodes = calloc(n, sizeof(*nodes));
+	int status;
+	size_t i;
+
+	if (!nodes)
+		return ARES_ENOMEM;
+	for (i = 0; i < n; i++) {
+		nodes[i].next = i + 1 < n ? &nodes[i + 1] : NULL;
+		nodes[i].udp_port = nodes[i].tcp_port = servers[i].port;
+		if (ip_is_v4(&servers[i].ip)) {
+			nodes[i].family = AF_INET;
+			memcpy(&nodes[i].addr.addr4, ip_v4_bytes(&servers[i].ip), 4);
+		} else {
+			nodes[i].family = AF_INET6;
+			memcpy(&nodes[i].addr.addr6, servers[i].ip.b, 16);
+		}
+	}
+	status = ares_set_servers_ports(channel, nodes);
+	free(nodes);
+	return status;
+}
+
+/* c-ares itself sets its sockets non-blocking and close-on-exec (1.18, configure_socket()). */
+static int channel_open(struct resolver *r, const struct resolver_options *o)
+{
+	char lookups[] = "fb"; /* the hosts file first */
+	struct ares_options options = {
+	    .flags = ARES_FLAG_NOALIASES, /* HOSTALIASES is for people at a terminal */
+	    .timeout = (int)r->timeout_ms,
+	    .tries = (int)(o->tries ? o->tries : TRIES_DEFAULT),
+	    .lookups = lookups,
+	    .sock_state_cb = on_socket_state,
+	    .sock_state_cb_data = r,
+	};
+	int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
+		   ARES_OPT_SOCK_STATE_CB;
+	int status;
+
+	/* Servers of our own have nothing to do with the system's search list. */
+	if (o->n_servers)
+		mask |= ARES_OPT_DOMAINS;
+	status = ares_init_options(&r->channel, &options, mask);
+	if (status == ARES_SUCCESS && o->n_servers) {
+		status = channel_set_servers(r->channel, o->servers, o->n_servers);
+		if (status != ARES_SUCCESS)
+			ares_destroy(r->channel);
+	}
+	return status == ARES_SUCCESS ? 0 : status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
+}
+
+int resolver_new(
+    struct resolver **ret_resolver, struct loop *loop, const struct resolver_options *options)
+{
+	struct resolver *r = calloc(1, sizeof(*r));
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	r->loop = loop;
+	r->cache_max = options->cache_max ? options->cache_max : CACHE_MAX_DEFAULT;
+	r->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
+	r->kept.newer = r->kept.older = &r->kept;
+	r->finished_end = &r->finished;
+	ares_library_init(ARES_LIB_INIT_ALL);
+	err = channel_open(r, options);
+	if (err < 0) {
+		ares_library_cleanup();
+		free(r);
+		return err;
+	}
+	timer_init(&r->timer, loop, resolver_on_timer);
+	r->handles = 1;
+	*ret_resolver = r;
+	return 0;
+}
+
+static void timer_on_closed(struct timer *timer)
+{
+	resolver_release(resolver_of(timer));
+}
+
+void resolver_free(struct resolver *r)
+{
+	ares_channel channel;
+
+	if (!r)
+		return;
+	channel = r->channel;
+	r->channel = NULL;
+	ares_destroy(channel);
+	timer_close(&r->timer, timer_on_closed);
+}
+
+static void answer_localhost(struct resolve_answer *ret_answer)
+{
+	static const uint8_t v4[4] = {127, 0, 0, 1}, v6[16] = {[15] = 1};
+
+	memset(ret_answer, 0, sizeof(*ret_answer));
+	ret_answer->n = 2;
+	ret_answer->ip[0] = ip_from_v4(v4);
+	ret_answer->ip[1] = ip_from_v6(v6);
+}
+
+/* RFC 6761 section 6.3: no name server is asked, and so none can say otherwise. */
+static bool is_localhost(const char *name, size_t len)
+{
+	static const char local[] = "localhost";
+	size_t n = sizeof(local) - 1;
+
+	return len >= n && memcmp(name + len - n, local, n) == 0 &&
+	       (len == n || name[len - n - 1] == '.');
+}
+
+/* Hands a look-up to c-ares. It may be answered, and pending no more, on return. */
+static void lookup_ask(struct lookup *lookup)
+{
+	static const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC};
+	struct resolver *r = lookup->resolver;
+
+	lookup->pending = true;
+	wait_ring_init(&lookup->waits);
+	r->n_pending++;
+	r->asking = lookup;
+	ares_getaddrinfo(r->channel, lookup->key, NULL, &hints, on_answer, lookup);
+	r->asking = NULL;
+	resolver_update_timer(r);
+}
+
+/* Begins a look-up; `lookup` is the name's old one or NULL. */
+static int resolver_begin(
+    struct resolver *r, const char *key, struct lookup *lookup, struct lookup **ret_lookup)
+{
+	if (r->n_pending >= LOOKUPS_MAX)
+		return ERR_RESOLVER;
+	if (lookup)
+		lookup_unkeep(lookup);
+	else
+		lookup = lookup_new(r, key);
+	if (!lookup)
+		return -ENOMEM;
+	lookup_ask(lookup);
+	*ret_lookup = lookup;
+	return 0;
+}
+
+static bool lookup_is_stale(const struct lookup *lookup)
+{
+	return !lookup->pending && lookup->expires <= loop_now(lookup->resolver->loop);
+}
+
+static int resolver_ask_key(struct resolver *r, const char *key, struct resolve_wait *wait,
+    resolve_fn *fn, struct resolve_answer *ret_answer)
+{
+	struct lookup *lookup = lookup_find(r, key);
+	int err;
+
+	if (!lookup || lookup_is_stale(lookup)) {
+		err = resolver_begin(r, key, lookup, &lookup);
+		if (err < 0)
+			return err;
+	}
+	if (!lookup->pending) {
+		lookup_unkeep(lookup);
+		lookup_keep(lookup);
+		*ret_answer = lookup->answer;
+		return 1;
+	}
+	wait->fn = fn;
+	wait_link(&lookup->waits, wait);
+	return 0;
+}
+
+int resolver_ask(struct resolver *r, const char *name, struct resolve_wait *wait, resolve_fn *fn,
+    struct resolve_answer *ret_answer)
+{
+	char key[ADDR_NAME_MAX + 2];
+	struct addr addr;
+	size_t len;
+	int err = addr_set_host(&addr, name, strlen(name));
+
+	if (err < 0)
+		return err;
+	if (addr.kind == ADDR_IP) {
+		memset(ret_answer, 0, sizeof(*ret_answer));
+		ret_answer->n = 1;
+		ret_answer->ip[0] = addr.ip;
+		return 1;
+	}
+	len = name_canonical(addr.name, addr.name_len, key);
+	if (is_localhost(key, len)) {
+		answer_localhost(ret_answer);
+		return 1;
+	}
+	/* With its dot a name is another one: neither the search list nor the hosts file apply. */
+	if (len < addr.name_len)
+		strcpy(key + len, ".");
+	return resolver_ask_key(r, key, wait, fn, ret_answer);
+}
