@@ -12,6 +12,8 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
+    {"check", check_main, "is a configuration right?"},
+    {"explain", explain_main, "which rule would decide about a request?"},
     {NULL, NULL, NULL},
 };
 

@@ -27,8 +27,6 @@ struct question {
 	char name[ADDR_NAME_MAX + 1];
 };
 
-enum match { MATCH_NO, MATCH_YES, MATCH_UNKNOWN };
-
 static struct reading read_ip(const struct ip *ip)
 {
 	struct reading r = {.ip = ip, .classes = ip_classes(ip), .own = ip_own_classes(ip)};
@@ -73,21 +71,21 @@ static bool from_matches(const struct policy_rule *rule, const struct question *
 	return !p->given || p->any || place_has_ip(p, &q->client, rule->allow);
 }
 
-static enum match to_matches(const struct policy_rule *rule, const struct question *q)
+static enum rule_match to_matches(const struct policy_rule *rule, const struct question *q)
 {
 	const struct place *p = &rule->to;
 
 	if (!p->given || p->any)
-		return MATCH_YES;
+		return RULE_MATCHES;
 	for (size_t i = 0; q->req->name && i < p->n_hosts; i++)
 		if (host_set_has(p->hosts[i], q->name, q->name_len))
-			return MATCH_YES;
+			return RULE_MATCHES;
 	if (!q->req->has_ip)
-		return p->classes || p->internet || p->self || p->n_nets > 0 ? MATCH_UNKNOWN
-									     : MATCH_NO;
+		return p->classes || p->internet || p->self || p->n_nets > 0 ? RULE_WAITS
+									     : RULE_PASSES;
 	if (p->self && q->req->is_self)
-		return MATCH_YES;
-	return place_has_ip(p, &q->target, rule->allow) ? MATCH_YES : MATCH_NO;
+		return RULE_MATCHES;
+	return place_has_ip(p, &q->target, rule->allow) ? RULE_MATCHES : RULE_PASSES;
 }
 
 static bool port_matches(const struct policy_rule *rule, uint16_t port)
@@ -138,27 +136,25 @@ static bool during_matches(const struct policy_rule *rule, week_minute now)
 }
 
 /* All words are joined by "and"; the items of one word's list by "or". */
-static enum match rule_matches(const struct policy_rule *rule, const struct question *q)
+static enum rule_match rule_matches(const struct policy_rule *rule, const struct question *q)
 {
 	const struct policy_request *req = q->req;
 
 	if (rule->commands != 0 && (rule->commands >> req->command & 1) == 0)
-		return MATCH_NO;
+		return RULE_PASSES;
 	if (rule->protocols != 0 && (rule->protocols >> req->proto & 1) == 0)
-		return MATCH_NO;
+		return RULE_PASSES;
 	if (rule->methods != 0 && (rule->methods & req->method) == 0)
-		return MATCH_NO;
+		return RULE_PASSES;
 	if (!port_matches(rule, req->port) || !from_matches(rule, q) || !user_matches(rule, q) ||
 	    !listener_matches(rule, req->listener) || !during_matches(rule, req->now))
-		return MATCH_NO;
+		return RULE_PASSES;
 	return to_matches(rule, q);
 }
 
-struct decision policy_decide(const struct policy *policy, const struct policy_request *req)
+static struct question question_of(const struct policy_request *req)
 {
 	struct question q = {.req = req, .client = read_ip(&req->client)};
-	bool may_allow = false, may_deny = false;
-	struct decision d = {.verdict = VERDICT_DENY};
 
 	if (req->has_ip)
 		q.target = read_ip(&req->ip);
@@ -166,14 +162,30 @@ struct decision policy_decide(const struct policy *policy, const struct policy_r
 		q.user_len = strlen(req->user);
 	if (req->name)
 		q.name_len = name_canonical(req->name, strnlen(req->name, ADDR_NAME_MAX), q.name);
+	return q;
+}
+
+enum rule_match rule_match(const struct policy_rule *rule, const struct policy_request *req)
+{
+	struct question q = question_of(req);
+
+	return rule_matches(rule, &q);
+}
+
+struct decision policy_decide(const struct policy *policy, const struct policy_request *req)
+{
+	struct question q = question_of(req);
+	bool may_allow = false, may_deny = false;
+	struct decision d = {.verdict = VERDICT_DENY};
+
 	for (size_t i = 0; i < policy->n_rules; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
-		enum match match = rule_matches(rule, &q);
+		enum rule_match match = rule_matches(rule, &q);
 
-		if (match == MATCH_UNKNOWN) {
+		if (match == RULE_WAITS) {
 			may_allow |= rule->allow;
 			may_deny |= !rule->allow;
-		} else if (match == MATCH_YES) {
+		} else if (match == RULE_MATCHES) {
 			d.rule = rule;
 			break;
 		}

@@ -4,7 +4,7 @@
 #define TABI_POLICY_RULE_H
 
 #include "policy/hours.h"
-#include "policy/policy.h"
+#include "policy/decide.h"
 #include "policy/sets.h"
 #include "policy/words.h"
 
@@ -31,6 +31,7 @@ struct port_range {
 struct policy_rule {
 	struct position at; /* of the word `allow` or `deny` */
 	const char *text;   /* the statement on one line, as written but for white space */
+	const char *terms;  /* what is granted but the commands, "via edge, for 30m"; or NULL */
 	bool allow;
 	bool log;
 	struct place from, to;
@@ -56,5 +57,9 @@ extern const struct word rule_methods[];
 
 /* Does this rule ask who the client is, so that a stranger cannot match it? */
 bool rule_needs_proof(const struct policy_rule *rule);
+
+/* Does a request match this one rule? Without its address that may have to wait. */
+enum rule_match { RULE_PASSES, RULE_MATCHES, RULE_WAITS };
+enum rule_match rule_match(const struct policy_rule *rule, const struct policy_request *req);
 
 #endif

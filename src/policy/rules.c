@@ -581,17 +581,17 @@ static const struct token *word_sessions(struct parser *p, const struct token *t
 	return parse_number(p, t + 1, 1, 1000000, "a number of sessions", &n) ? t + 2 : NULL;
 }
 
-/* The statement as one line, for `tabi explain`. */
-static const char *rule_text(struct parser *p, const struct token *t)
+/* The words from `t` to before `end` on one line, for `tabi explain`. */
+static char *join_words(struct parser *p, const struct token *t, const struct token *end)
 {
 	size_t cap = 1, len = 0;
 	char *text;
 
 	/* Quotes and a space, and every byte perhaps behind a '\'. */
-	for (const struct token *i = t; i->kind != TOKEN_END; i++)
+	for (const struct token *i = t; i != end; i++)
 		cap += 2 * i->len + 3;
 	text = arena_alloc(&p->arena, cap);
-	for (const struct token *i = t; text && i->kind != TOKEN_END; i++) {
+	for (const struct token *i = t; text && i != end; i++) {
 		if (i != t && i->spaced)
 			text[len++] = ' ';
 		if (i->quoted)
@@ -605,6 +605,24 @@ static const char *rule_text(struct parser *p, const struct token *t)
 			text[len++] = '"';
 	}
 	return text;
+}
+
+static void add_term(
+    struct parser *p, struct policy_rule *rule, const struct token *t, const struct token *end)
+{
+	const char *term = join_words(p, t, end), *old = rule->terms;
+	size_t cap;
+	char *both;
+
+	if (!old || !term) {
+		rule->terms = term;
+		return;
+	}
+	cap = strlen(old) + strlen(term) + 3;
+	both = arena_alloc(&p->arena, cap);
+	if (both)
+		snprintf(both, cap, "%s, %s", old, term);
+	rule->terms = both;
 }
 
 static void unknown_word(struct parser *p, const struct token *t)
@@ -637,6 +655,7 @@ static bool read_words(struct parser *p, const struct token *t, struct build *b,
 
 	while (t->kind != TOKEN_END) {
 		const struct rule_word *w = find_rule_word(t);
+		const struct token *end;
 
 		if (!w) {
 			unknown_word(p, t);
@@ -652,9 +671,12 @@ static bool read_words(struct parser *p, const struct token *t, struct build *b,
 		if (w->grant)
 			parse_later(p, t);
 		*ret_said = *ret_said || w->condition;
-		t = w->parse(p, t, b);
-		if (!t)
+		end = w->parse(p, t, b);
+		if (!end)
 			return false;
+		if (w->grant)
+			add_term(p, b->rule, t, end);
+		t = end;
 	}
 	return true;
 }
@@ -662,10 +684,13 @@ static bool read_words(struct parser *p, const struct token *t, struct build *b,
 void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rule)
 {
 	struct build b = {.rule = rule};
+	const struct token *end;
 	bool said = false;
 
 	rule->at = t->at;
-	rule->text = rule_text(p, t);
+	for (end = t; end->kind != TOKEN_END; end++)
+		;
+	rule->text = join_words(p, t, end);
 	rule->allow = token_is(t, "allow");
 	if (!read_words(p, t + 1, &b, &said))
 		return;

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* tabi check: is the configuration right? Says all that is wrong with it. */
+#include "cli/main.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/source.h"
+
+#define DEFAULT_FILE "/etc/tabi/tabi.conf"
+
+static const struct option options[] = {
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static void print_usage(FILE *to)
+{
+	fputs("usage: tabi check [FILE]\n\n"
+	      "Reads a configuration (without FILE " DEFAULT_FILE "; - is standard input)\n"
+	      "and says all that is wrong with it. Exit status: 0 it can be served, 1 it cannot.\n",
+	    to);
+}
+
+static const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static int check_file(const char *name)
+{
+	struct diagnostics diags;
+	struct policy *policy;
+	struct source source;
+	int err;
+
+	source_init(&source);
+	err = policy_parse(&source.parse, name, &policy, &diags);
+	if (err == 0)
+		err = policy_check_servable(policy, &diags);
+	source_print_mistakes(&diags, stderr);
+	if (err == 0)
+		printf("%s: ok, %zu listener%s, %zu rule%s\n", name, policy->n_listeners,
+		    plural(policy->n_listeners), policy->n_rules, plural(policy->n_rules));
+	else if (diags.n == 0)
+		fputs("tabi check: out of memory\n", stderr);
+	policy_free(policy);
+	diagnostics_free(&diags);
+	source_fini(&source);
+	return err == 0 ? 0 : 1;
+}
+
+int check_main(int argc, char **argv)
+{
+	int option = getopt_long(argc, argv, "h", options, NULL);
+
+	if (option == 'h') {
+		print_usage(stdout);
+		return 0;
+	}
+	if (option != -1 || argc - optind > 1) {
+		print_usage(stderr);
+		return 2;
+	}
+	return check_file(optind < argc ? argv[optind] : DEFAULT_FILE);
+}
