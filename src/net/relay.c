@@ -278,6 +278,16 @@ static void stop(struct relay *relay, int err)
 	}
 }
 
+static void tell_half_closed(struct relay *relay)
+{
+	void (*tell)(struct relay *) = relay->half_closed;
+
+	if (!tell || !relay_half_closed(relay))
+		return;
+	relay->half_closed = NULL;
+	tell(relay);
+}
+
 /* Draws the conclusions from what has just moved. Returns whether it is over, and why. */
 static bool settle(struct relay *relay, int *ret_err)
 {
@@ -290,6 +300,7 @@ static bool settle(struct relay *relay, int *ret_err)
 		stop(relay, *ret_err);
 		return true;
 	}
+	tell_half_closed(relay);
 	watch_set(&c->watch, interest(c, t));
 	watch_set(&t->watch, interest(t, c));
 	return false;

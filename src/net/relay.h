@@ -59,6 +59,8 @@ struct relay {
 	struct relay_shared *shared;
 	struct relay_end end[2]; /* by enum relay_side */
 	relay_fn *fn;
+	/* Called once, then NULL: one side has ended, the other goes on. NULL where nobody asks. */
+	void (*half_closed)(struct relay *relay);
 	void (*closed)(struct relay *relay);
 	uint8_t closing; /* watches that the loop has not let go of */
 	bool over;
