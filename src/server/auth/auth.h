@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who is this? Questions from sessions, answered on the thread pool.
+ *
+ * Theory of operation. A password check is slow by design, so a few run at a time and the rest
+ * wait. Were that one queue, somebody who guesses a thousand passwords would make everybody wait
+ * for a thousand hashes. So waiting checks are sorted by their source address into AUTH_LANES lanes
+ * (with a secret per process, so that nobody can aim), and free places go to the lanes in turn: a
+ * guesser waits for himself. An IPv6 source counts as its /64.
+ */
+#ifndef TABI_SERVER_AUTH_AUTH_H
+#define TABI_SERVER_AUTH_AUTH_H
+
+#include "net/loop.h"
+#include "proto/accept.h"
+#include "server/config.h"
+
+#define AUTH_LANES 256
+/* How many hashes run at once: half of libuv's four threads, so that the loop keeps a core. */
+#define AUTH_RUNNING_MAX 2
+/* How many may wait in a worker; more are turned away with ERR_UNAVAILABLE. */
+#define AUTH_WAITING_MAX 1024
+
+/* One per worker. */
+struct auth;
+
+struct auth_check;
+/* The answer, from the loop: were the credentials right? The check is gone after the call. */
+typedef void auth_fn(void *ctx, bool ok);
+
+int auth_new(struct auth **ret_auth, struct loop *loop);
+/* No check may be under way. NULL is fine. */
+void auth_free(struct auth *auth);
+
+/*
+ * Begins to check the credentials that `accept` holds (copied) for a client at `source`, against
+ * the files of `config` (kept alive until the end). Returns 0, ERR_UNAVAILABLE or -errno.
+ */
+int auth_check_start(struct auth *auth, struct config *config, const struct ip *source,
+    const struct accept *accept, auth_fn *fn, void *ctx, struct auth_check **ret_check);
+/* `fn` will not be called. NULL is fine. */
+void auth_check_cancel(struct auth_check *check);
+
+/* Checks waiting or running. */
+size_t auth_pending(const struct auth *auth);
+
+#endif

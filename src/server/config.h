@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A configuration as the processes hold it: the policy and the files it was made of.
+ *
+ * Theory of operation. Only the supervisor reads files. It keeps every text it read (the
+ * configuration, what that includes, password files) in a bundle, and hands the bundle to the
+ * workers, who make the same policy of it with the same parser. So workers need no file, and what
+ * the supervisor found valid is valid there.
+ */
+#ifndef TABI_SERVER_CONFIG_H
+#define TABI_SERVER_CONFIG_H
+
+#include "policy/parse.h"
+#include "policy/policy.h"
+
+struct password_table;
+
+/* A file's name and bytes. */
+struct config_text {
+	char *name; /* owned, as are the bytes, which a NUL follows */
+	char *data;
+	size_t len;
+};
+
+/* Immutable once made, shared by reference: sessions keep the one they were decided under. */
+struct config {
+	unsigned refs; /* counted in the loop's thread only */
+	struct policy *policy;
+	struct password_table **passwords; /* one per `auth password`, in order */
+	size_t n_passwords;
+	struct config_text *texts;
+	size_t n_texts;
+};
+
+/* A way to tell somebody what is wrong: called once for each mistake, with a text of one or more
+ * lines. */
+typedef void config_complain_fn(void *ctx, const char *text);
+
+/*
+ * Reads and checks the file at `path`. Every mistake goes to `complain`. Returns 0 and
+ * `*ret_config` (config_unref()) or a negative error after at least one complaint.
+ */
+int config_load(
+    const char *path, config_complain_fn *complain, void *ctx, struct config **ret_config);
+
+/* The configuration without a file: safe, on loopback, or with the given listening addresses
+ * instead. */
+int config_load_default(const char *const *listen, size_t n_listen, config_complain_fn *complain,
+    void *ctx, struct config **ret_config);
+
+struct config *config_ref(struct config *config);
+/* NULL is fine. */
+void config_unref(struct config *config);
+
+/* The bundle in a sealed memory file: returns a descriptor (read it from offset 0) or -errno. */
+int config_to_memfd(const struct config *config);
+/* The other way round, in the worker. Returns 0 or a negative error. */
+int config_from_memfd(int fd, struct config **ret_config);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/listener.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/log.h"
+#include "net/sockaddr.h"
+#include "server/session.h"
+#include "server/worker.h"
+
+/* Accepted in one go, before others get their turn. */
+#define BATCH 64
+#define RETRY_MS 100
+
+static void retry(struct timer *timer);
+
+void listeners_init(struct listeners *all, struct worker *worker)
+{
+	*all = (struct listeners){.worker = worker};
+	timer_init(&all->retry, &worker->loop, retry);
+}
+
+static void listener_closed(struct watch *watch)
+{
+	free((struct listener *)watch);
+}
+
+void listeners_close(struct listeners *all)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		close(all->list[i]->fd);
+		watch_close(&all->list[i]->watch, listener_closed);
+	}
+	free(all->list);
+	all->list = NULL;
+	all->n = 0;
+}
+
+void listeners_fini(struct listeners *all)
+{
+	listeners_close(all);
+	timer_close(&all->retry, NULL);
+}
+
+static void set_resting(struct listeners *all, bool resting)
+{
+	all->resting = resting;
+	for (size_t i = 0; i < all->n; i++)
+		watch_set(&all->list[i]->watch, resting ? 0 : WATCH_READ);
+}
+
+static bool full(const struct worker *worker)
+{
+	return worker->n_sessions >= worker->max_sessions;
+}
+
+void listeners_wake(struct listeners *all)
+{
+	if (all->resting && !full(all->worker)) {
+		timer_stop(&all->retry);
+		set_resting(all, false);
+	}
+}
+
+static void retry(struct timer *timer)
+{
+	struct listeners *all =
+	    (struct listeners *)((char *)timer - offsetof(struct listeners, retry));
+
+	listeners_wake(all);
+}
+
+/* The system has nothing to accept with. Rests, and says so once a while, not once a connection. */
+static void rest_for_want(struct listeners *all, int err)
+{
+	if (!all->resting)
+		log_say(LOG_AT_WARN, "cannot accept: %s; trying again every %d ms", strerror(err),
+		    RETRY_MS);
+	set_resting(all, true);
+	timer_start(&all->retry, RETRY_MS);
+}
+
+static bool is_want(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
+}
+
+/* accept(2): of the other errors some are about the connection that was to be accepted, and gone
+ * with it. */
+static bool accept_one(struct listener *l)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	int fd = accept4(l->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int err = errno;
+
+	if (fd >= 0) {
+		struct addr peer = {.kind = ADDR_NONE};
+
+		if (len >= sizeof(sa.ss_family))
+			peer = sockaddr_to_addr(&sa);
+		session_begin(l->all->worker, l->said, fd, &peer);
+		return true;
+	}
+	if (is_want(err))
+		rest_for_want(l->all, err);
+	return err == ECONNABORTED || err == EINTR;
+}
+
+static void on_connection(struct watch *watch, unsigned events)
+{
+	struct listener *l = (struct listener *)watch;
+	struct listeners *all = l->all;
+
+	(void)events;
+	for (int i = 0; i < BATCH && !all->resting; i++) {
+		if (full(all->worker)) {
+			/* session_gone wakes us. */
+			set_resting(all, true);
+			return;
+		}
+		if (!accept_one(l))
+			return;
+	}
+}
+
+static int add(struct listeners *all, const struct policy_listener *said, int fd)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+	int err;
+
+	if (!l)
+		return -ENOMEM;
+	l->all = all;
+	l->said = said;
+	l->fd = fd;
+	err = watch_init(&l->watch, &all->worker->loop, fd, on_connection);
+	if (err) {
+		free(l);
+		return err;
+	}
+	watch_set(&l->watch, all->resting ? 0 : WATCH_READ);
+	all->list[all->n++] = l;
+	return 0;
+}
+
+int listeners_replace(struct listeners *all, const struct policy *policy, const int *fds,
+    const uint8_t *place, size_t n)
+{
+	struct listener **list = calloc(n + 1, sizeof(struct listener *));
+	int err = list ? 0 : -ENOMEM;
+	size_t i;
+
+	listeners_close(all);
+	all->list = list;
+	for (i = 0; i < n && !err; i++)
+		err = add(all, &policy->listeners[place[i]], fds[i]);
+	if (!err)
+		return 0;
+	/* Those that were added are closed with their listener, the others here. */
+	for (i = all->n; i < n; i++)
+		close(fds[i]);
+	listeners_close(all);
+	return err;
+}
+
+bool listeners_have_port(const struct policy *policy, uint16_t port)
+{
+	for (size_t i = 0; i < policy->n_listeners; i++)
+		if (!policy->listeners[i].unix_path && policy->listeners[i].addr.port == port)
+			return true;
+	return false;
+}

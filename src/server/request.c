@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/request.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+
+#include "net/log.h"
+#include "net/sockaddr.h"
+#include "policy/decide.h"
+#include "proto/err.h"
+#include "server/listener.h"
+#include "server/session.h"
+#include "server/worker.h"
+
+/* Local time, as `during` means it. */
+static week_minute now_in_week(void)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	localtime_r(&now, &tm);
+	/* tm_wday counts from Sunday, the week of `during` from Monday. */
+	return (week_minute)((tm.tm_wday + 6) % 7 * 24 * 60 + tm.tm_hour * 60 + tm.tm_min);
+}
+
+/* All that is known without the destination's address. `name` takes the name in canonical form. */
+static struct policy_request question(const struct session *s, char name[static ADDR_NAME_MAX + 1])
+{
+	const struct accept *a = &s->hs->accept;
+	struct policy_request req = {
+	    .client = s->client,
+	    .listener = s->listener->text,
+	    .user = a->user_len > 0 ? a->user : NULL,
+	    .method = a->method,
+	    .proto = a->proto,
+	    .command = a->command,
+	    .port = a->target.port,
+	    .now = now_in_week(),
+	};
+
+	if (a->target.kind == ADDR_NAME) {
+		name_canonical(a->target.name, a->target.name_len, name);
+		req.name = name;
+	}
+	return req;
+}
+
+static void log_decision(const struct session *s, const struct policy_request *req, bool allow)
+{
+	struct position at = policy_rule_position(s->rule);
+	char text[IP_TEXT_MAX];
+	struct log_record rec;
+
+	log_begin(&rec, LOG_AT_INFO, "decision");
+	log_text(&rec, "from", ip_format(&s->client, text));
+	log_text(&rec, "user", req->user);
+	log_text(&rec, "name", req->name);
+	log_text(&rec, "address", req->has_ip ? ip_format(&req->ip, text) : NULL);
+	log_number(&rec, "port", req->port);
+	log_text(&rec, "verdict", allow ? "allow" : "deny");
+	log_text(&rec, "rule_file", at.file);
+	log_number(&rec, "rule_line", at.line);
+	log_end(&rec);
+}
+
+/* Remembers for the log what the policy said. */
+static void note(struct session *s, const struct policy_request *req, const struct decision *d)
+{
+	s->decided = true;
+	s->allowed = d->verdict == VERDICT_ALLOW;
+	s->rule = d->rule;
+	if (d->log && d->rule)
+		log_decision(s, req, s->allowed);
+}
+
+/* Would a connection to it come back to us? Also by an IPv6 form that carries one of our IPv4
+ * addresses. */
+static bool is_self(const struct session *s, const struct ip *ip, uint16_t port)
+{
+	struct ip v4;
+
+	if (!listeners_have_port(s->config->policy, port))
+		return false;
+	return ip_is_local(ip) || (ip_embedded_v4(ip, &v4) && ip_is_local(&v4));
+}
+
+/* May this address be connected to? Returns 0 or the reason why not. */
+static int admit(struct session *s, struct policy_request *req, const struct ip *ip)
+{
+	unsigned classes = ip_classes(ip);
+	struct decision d;
+
+	req->has_ip = true;
+	req->ip = *ip;
+	/* Linux connects 0.0.0.0 and :: to this host, whatever the rules call it. */
+	req->is_self = (classes & IP_UNSPECIFIED) || is_self(s, ip, req->port);
+	d = policy_decide(s->config->policy, req);
+	note(s, req, &d);
+	if (d.verdict != VERDICT_ALLOW)
+		return ERR_DENIED;
+	if (req->is_self) {
+		/* No rule says so: no rule could say otherwise. */
+		s->allowed = false;
+		s->rule = NULL;
+		return ERR_SELF;
+	}
+	return classes & IP_MULTICAST ? ERR_ADDRESS : 0;
+}
+
+static void on_dialled(void *ctx, int err, int fd, size_t which)
+{
+	struct session *s = ctx;
+
+	s->hs->dial = NULL;
+	if (err) {
+		session_end(s, err);
+		return;
+	}
+	s->address = s->hs->ips[which];
+	s->has_address = true;
+	session_connected(s, fd);
+}
+
+/* Keeps of `ips` those that are admitted, and dials them. Of several refusals the first tells why.
+ */
+static void dial_admitted(struct session *s, const struct ip *ips, size_t n)
+{
+	char name[ADDR_NAME_MAX + 1];
+	struct policy_request req = question(s, name);
+	struct handshake *hs = s->hs;
+	const struct policy_rule *rule = NULL;
+	int err = 0;
+
+	hs->n_ips = 0;
+	for (size_t i = 0; i < n; i++) {
+		int e = admit(s, &req, &ips[i]);
+
+		if (e == 0) {
+			if (hs->n_ips == 0)
+				rule = s->rule;
+			hs->ips[hs->n_ips++] = ips[i];
+		} else if (err == 0) {
+			err = e;
+		}
+	}
+	if (hs->n_ips > 0) {
+		s->allowed = true;
+		s->rule = rule;
+		s->address = hs->ips[0];
+		s->has_address = true;
+		s->state = SESSION_DIAL;
+		err = dial_start(
+		    &hs->dial, &s->worker->loop, hs->ips, hs->n_ips, req.port, on_dialled, s);
+	} else if (n > 0) {
+		s->address = ips[0];
+		s->has_address = true;
+	}
+	if (err)
+		session_end(s, err);
+}
+
+static void on_resolved(struct resolve_wait *wait, const struct resolve_answer *answer)
+{
+	struct handshake *hs =
+	    (struct handshake *)((char *)wait - offsetof(struct handshake, wait));
+
+	if (answer->err)
+		session_end(hs->session, answer->err);
+	else
+		dial_admitted(hs->session, answer->ip, answer->n);
+}
+
+static void resolve(struct session *s)
+{
+	struct handshake *hs = s->hs;
+	struct resolve_answer answer;
+	int ret;
+
+	s->state = SESSION_RESOLVE;
+	ret = resolver_ask(
+	    s->worker->resolver, hs->accept.target.name, &hs->wait, on_resolved, &answer);
+	if (ret < 0)
+		session_end(s, ret);
+	else if (ret > 0)
+		on_resolved(&hs->wait, &answer);
+}
+
+void request_begin(struct session *s)
+{
+	const struct accept *a = &s->hs->accept;
+	char name[ADDR_NAME_MAX + 1];
+	struct policy_request req;
+	struct decision d;
+
+	/* BIND, UDP ASSOCIATE and RESOLVE are for a later version. */
+	if (a->command != COMMAND_CONNECT) {
+		session_end(s, ERR_COMMAND);
+		return;
+	}
+	deadline_set(&s->deadline, &s->worker->connect);
+	if (a->target.kind == ADDR_IP) {
+		dial_admitted(s, &a->target.ip, 1);
+		return;
+	}
+	/* A name that no address could save is not even looked up. */
+	req = question(s, name);
+	d = policy_decide(s->config->policy, &req);
+	if (d.verdict == VERDICT_DENY) {
+		note(s, &req, &d);
+		session_end(s, ERR_DENIED);
+	} else {
+		resolve(s);
+	}
+}
+
+void request_cancel(struct session *s)
+{
+	resolve_cancel(&s->hs->wait);
+	dial_cancel(s->hs->dial);
+	s->hs->dial = NULL;
+}

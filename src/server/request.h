@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A session's request: decided by policy, resolved, decided again for each address, dialled.
+ *
+ * What is judged is what is connected to: a name is looked up once, every address that it has is
+ * put to the policy, and those admitted are the ones that net/dial tries.
+ */
+#ifndef TABI_SERVER_REQUEST_H
+#define TABI_SERVER_REQUEST_H
+
+struct session;
+
+/* Begins with what session->hs->accept asks for; ends in session_connected() or session_end(). */
+void request_begin(struct session *session);
+
+/* Stops what is under way. */
+void request_cancel(struct session *session);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A session: one client's connection, from accept to the last byte.
+ *
+ * Theory of operation. A session owns all that belongs to it, and data goes forward only: bytes
+ * from the client to proto/accept, its decisions to policy, net/resolve and net/dial, and when the
+ * destination is connected both sockets to net/relay. What only the handshake needs lives in a
+ * block of its own, which is freed when the relay begins. Whatever goes wrong anywhere ends in one
+ * function, session_end(), with one reason.
+ */
+#ifndef TABI_SERVER_SESSION_H
+#define TABI_SERVER_SESSION_H
+
+#include "net/deadline.h"
+#include "net/dial.h"
+#include "net/relay.h"
+#include "net/resolve.h"
+#include "policy/decide.h"
+#include "policy/policy.h"
+#include "proto/accept.h"
+#include "proto/addr.h"
+#include "server/config.h"
+
+struct auth_check;
+struct worker;
+struct session;
+
+/*
+ * Each state is a contract. The client's socket is open in all but CLOSED; `deadline` is set in all
+ * but CLOSED (and RELAY where `timeout idle 0`).
+ */
+enum session_state {
+	/*
+	 * The client speaks. Waits for its bytes; the handshake deadline runs from accept, whatever
+	 * arrives. Left by proto/accept's events: for AUTH, RESOLVE, DIAL, or the end.
+	 */
+	SESSION_HANDSHAKE,
+	/*
+	 * A password check is under way. The client is not read, only watched for a reset.
+	 * Handshake deadline. Left by the answer, for HANDSHAKE or the end.
+	 */
+	SESSION_AUTH,
+	/* A name is looked up, the client as in AUTH. The connect deadline runs from the request.
+	   Left for DIAL. */
+	SESSION_RESOLVE,
+	/* Addresses that the policy admits are tried, as in RESOLVE. Left for RELAY, or the end. */
+	SESSION_DIAL,
+	/* The success was told. The relay has both sockets; the handshake block is gone. Idle
+	   deadline. */
+	SESSION_RELAY,
+	/*
+	 * Refused and logged. The refusal was sent and our half closed; what the client still sends
+	 * is discarded, for a close with unread bytes would make the kernel send a reset that can
+	 * destroy the refusal on its way (protocol.md 2.12). Left for CLOSED by its end of stream,
+	 * LINGER_MAX bytes, or the linger deadline.
+	 */
+	SESSION_LINGER,
+	/* The sockets are closed; the memory goes when the loop has let go of the watches. */
+	SESSION_CLOSED,
+};
+
+/* What a session needs until it relays, and not a moment longer. */
+struct handshake {
+	struct session *session;
+	struct accept accept;
+	/* The client's bytes from in_at to in_len are not yet understood; behind the request they
+	 * are early data. */
+	uint8_t *in; /* owned */
+	uint32_t in_at, in_len, in_cap;
+	bool eof; /* the client has ended its sending half */
+
+	/* At most one of these is under way, as the state says. */
+	struct auth_check *check;
+	struct resolve_wait wait;
+	struct dial *dial;
+
+	/* The addresses that the policy admits, in the order in which to try them. */
+	struct ip ips[RESOLVE_ADDRS_MAX];
+	size_t n_ips;
+};
+
+/* The addresses of struct session are stable: others point to what is embedded in it. */
+struct session {
+	struct relay
+	    relay; /* first: the relay knows the session by it; holds both sockets from the start */
+	struct session *prev, *next; /* the worker's ring */
+	struct worker *worker;
+	struct config *config; /* a reference; `listener` and `rule` point into it */
+	const struct policy_listener *listener;
+	struct handshake *hs; /* owned; NULL from RELAY on */
+	struct deadline deadline;
+	uint64_t began; /* loop_now() */
+	enum session_state state;
+
+	/* For the log, known bit by bit. */
+	bool decided, allowed, has_address;
+	uint8_t user_len, claim_len, name_len;
+	uint8_t proto, command, method; /* enums of proto/accept.h */
+	uint16_t client_port, port;
+	uint32_t discarded; /* bytes, while lingering */
+	struct ip client;   /* 127.0.0.1 where it came over a Unix socket */
+	struct ip address;  /* of the destination */
+	char *labels;       /* owned: the user, the claim and the name, one behind the other */
+	const struct policy_rule *rule;
+};
+
+/* To be called once in a worker's life, and after the time limits in its configuration have
+ * changed. */
+void session_deadlines_init(struct worker *worker);
+void session_deadlines_change(struct worker *worker);
+void session_deadlines_close(struct worker *worker);
+
+/*
+ * Takes over an accepted, non-blocking `fd`. `peer` is ADDR_NONE for a Unix socket. Never fails
+ * visibly: without memory the connection is closed.
+ */
+void session_begin(
+    struct worker *worker, const struct policy_listener *listener, int fd, const struct addr *peer);
+
+/*
+ * Ends it, for a reason from proto/err.h: answers the client where an answer is still due, writes
+ * the log line, and closes now or after lingering. Idempotent.
+ */
+void session_end(struct session *session, int reason);
+
+/* The same for all sessions of the worker; those that linger are closed too. */
+void session_end_all(struct worker *worker, int reason);
+
+/* For server/request.c: the destination is connected through `fd`, which becomes the session's. */
+void session_connected(struct session *session, int fd);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker process: one loop, its sessions, and nothing that it could lose for anybody else.
+ *
+ * It is given everything over the channel from the supervisor (server/channel.h): configuration,
+ * log and listening sockets. When the channel ends, so does the worker, after draining.
+ */
+#ifndef TABI_SERVER_WORKER_H
+#define TABI_SERVER_WORKER_H
+
+#include "net/deadline.h"
+#include "net/loop.h"
+#include "net/relay.h"
+#include "net/resolve.h"
+#include "server/auth/auth.h"
+#include "server/config.h"
+#include "server/listener.h"
+#include "server/sandbox.h"
+
+struct session;
+
+struct worker {
+	struct loop loop;
+	unsigned number;
+	int channel;
+	struct watch channel_watch;
+	int log_fd; /* owned; what the log is written to */
+
+	struct config *config; /* the one for new sessions; NULL before the first */
+	struct listeners listeners;
+	struct resolver *resolver;
+	struct relay_shared relay;
+	struct auth *auth;
+
+	/* One list of deadlines for each time limit of a session. */
+	struct deadline_class handshake, connect, idle, halfclose, linger;
+
+	struct session *sessions; /* ring through the first one; NULL when none */
+	unsigned n_sessions, max_sessions;
+	unsigned long max_descriptors;
+	bool draining;
+	struct timer drain;
+};
+
+/* The whole life of a worker process; returns its exit status. */
+int worker_main(unsigned number, int channel, const struct sandbox_user *user);
+
+/* A session's memory is gone: the listeners may go on, a drained worker ends. */
+void worker_session_gone(struct worker *worker);
+
+#endif
