@@ -12,8 +12,10 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
+    {"serve", serve_main, "run the proxy server"},
     {"check", check_main, "is a configuration right?"},
     {"explain", explain_main, "which rule would decide about a request?"},
+    {"passwd", passwd_main, "set or remove a user's password in a password file"},
     {NULL, NULL, NULL},
 };
 

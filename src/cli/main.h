@@ -9,5 +9,7 @@
  */
 int check_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
+int serve_main(int argc, char **argv);
+int passwd_main(int argc, char **argv);
 
 #endif
