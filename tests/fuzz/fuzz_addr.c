@@ -9,15 +9,22 @@
 #include "proto/addr.h"
 #include "proto/err.h"
 
-/* What an address carries, it is. */
+/* An address is what it is itself, and all that it carries. */
 static void check_classes(const struct ip *ip)
 {
-	struct ip v4;
+	struct ip first, all[IP_EMBEDDED_MAX];
+	size_t n = ip_embedded_all(ip, all);
+	unsigned bits = ip_own_classes(ip);
 
-	if (!ip_embedded_v4(ip, &v4))
-		return;
-	CHECK(ip_is_v4(&v4) && !ip_is_v4(ip));
-	CHECK((ip_classes(&v4) & ~ip_classes(ip)) == 0);
+	CHECK(n <= IP_EMBEDDED_MAX);
+	CHECK(n == 0 || !ip_is_v4(ip));
+	CHECK(ip_embedded_v4(ip, &first) == (n > 0));
+	CHECK(n == 0 || ip_equal(&first, &all[0]));
+	for (size_t i = 0; i < n; i++) {
+		CHECK(ip_is_v4(&all[i]));
+		bits |= ip_classes(&all[i]);
+	}
+	CHECK(ip_classes(ip) == bits);
 }
 
 static void check_format(const struct ip *ip)

@@ -660,6 +660,47 @@ static void two_carried_addresses_both_count(void **state)
 	expect_class(ip_of("2002:a01:203::5efe:127.0.0.1"), LO | PR);
 }
 
+/* The bits of an address are its own and those of everything it carries. */
+static void all_carried_addresses_are_listed(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned own;
+		const char *carried[IP_EMBEDDED_MAX];
+	} rows[] = {
+	    {"127.0.0.1", LO, {NULL}},
+	    {"::1", LO, {NULL}},
+	    {"::", LO | UN, {NULL}},
+	    {"2606:4700::1", 0, {NULL}},
+	    {"fe80::5efe:127.0.0.1", LL, {"127.0.0.1"}},
+	    {"::10.0.0.1", RE, {"10.0.0.1"}},
+	    {"64:ff9b::127.0.0.1", 0, {"127.0.0.1"}},
+	    {"2001:0:808:808:0:0:80ff:fffe", RE, {"127.0.0.1"}},
+	    {"2002:a01:203::5efe:127.0.0.1", 0, {"10.1.2.3", "127.0.0.1"}},
+	    {"64:ff9b:1::127.0.0.1", 0, {"127.0.0.1"}},
+	    {"64:ff9b:1:102:3:405:607:809", 0, {"6.7.8.9", "1.2.3.4", "2.3.4.5", "3.4.5.6"}},
+	    {"64:ff9b:1:102:300:5efe:607:809", 0, {"6.7.8.9", "1.2.0.94", "2.0.94.254", "6.7.8.9"}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct ip ip = ip_of(rows[i].text), all[IP_EMBEDDED_MAX];
+		size_t n = ip_embedded_all(&ip, all);
+		unsigned bits = rows[i].own;
+
+		assert_int_equal(ip_own_classes(&ip), rows[i].own);
+		for (size_t k = 0; k < n; k++) {
+			char buf[IP_TEXT_MAX];
+
+			assert_non_null(rows[i].carried[k]);
+			assert_string_equal(ip_format(&all[k], buf), rows[i].carried[k]);
+			bits |= ip_classes(&all[k]);
+		}
+		assert_true(n == IP_EMBEDDED_MAX || !rows[i].carried[n]);
+		expect_class(ip, bits);
+	}
+}
+
 static void most_addresses_carry_none(void **state)
 {
 	static const char *const texts[] = {"::", "::1", "127.0.0.1", "::ffff:10.0.0.1",
@@ -715,6 +756,7 @@ int main(void)
 	    cmocka_unit_test(carried_addresses_count),
 	    cmocka_unit_test(nat64_of_every_length),
 	    cmocka_unit_test(two_carried_addresses_both_count),
+	    cmocka_unit_test(all_carried_addresses_are_listed),
 	    cmocka_unit_test(most_addresses_carry_none),
 	    cmocka_unit_test(prefixes),
 	};
