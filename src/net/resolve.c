@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/prefer.h"
 #include "proto/err.h"
 
 #define CACHE_MAX_DEFAULT 4096
@@ -36,8 +37,8 @@
 #define KEEP_NOT_FOUND 10000
 #define KEEP_FAILED 2000
 
-/* Of a list longer than an answer, so many places stay for the family that is sorted behind. */
-#define OTHER_FAMILY_MIN 4
+/* Of a list longer than an answer, so many places stay for the family that stands behind. */
+#define OTHER_FAMILY_MIN (RESOLVE_ADDRS_MAX / 2)
 
 /* Expiries of look-ups that began together are handled together. */
 #define TIMER_SLACK_MS 10
@@ -220,7 +221,7 @@ static unsigned family_max(unsigned others)
 	return RESOLVE_ADDRS_MAX - (others < OTHER_FAMILY_MIN ? others : OTHER_FAMILY_MIN);
 }
 
-/* A zone may list a thousand addresses. The order is kept, and so is a way over either family. */
+/* A zone may list a thousand addresses: the first ones are taken, of both families. */
 static void answer_take(struct resolve_answer *answer, const struct ares_addrinfo_node *nodes)
 {
 	const struct ares_addrinfo_node *node;
@@ -231,7 +232,6 @@ static void answer_take(struct resolve_answer *answer, const struct ares_addrinf
 		n[node->ai_family == AF_INET6]++;
 	max[0] = family_max(n[1]);
 	max[1] = family_max(n[0]);
-	answer->n = 0;
 	for (node = nodes; node && answer->n < RESOLVE_ADDRS_MAX; node = node->ai_next) {
 		family = node->ai_family == AF_INET6;
 		ip = node_ip(node);
@@ -240,6 +240,20 @@ static void answer_take(struct resolve_answer *answer, const struct ares_addrinf
 		max[family]--;
 		answer->ip[answer->n++] = ip;
 	}
+}
+
+static void answer_sort(struct resolve_answer *answer)
+{
+	struct destination dests[RESOLVE_ADDRS_MAX];
+	unsigned i;
+
+	if (answer->n < 2)
+		return;
+	for (i = 0; i < answer->n; i++)
+		dests[i] = destination_of(&answer->ip[i]);
+	destinations_sort(dests, answer->n);
+	for (i = 0; i < answer->n; i++)
+		answer->ip[i] = dests[i].ip;
 }
 
 /* The shortest life in the chain. A TTL with its top bit set counts as 0 (RFC 2181 section 8). */
@@ -295,8 +309,10 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 
 	(void)timeouts;
 	memset(answer, 0, sizeof(*answer));
-	if (status == ARES_SUCCESS)
+	if (status == ARES_SUCCESS) {
 		answer_take(answer, ai->nodes);
+		answer_sort(answer);
+	}
 	if (answer->n > 0) {
 		lookup->keep_ms = r->asking == lookup ? KEEP_HOSTS_FILE : keep_by_ttl(ai);
 	} else {
@@ -418,8 +434,7 @@ static void socket_on_event(struct watch *watch, unsigned events)
 
 	ares_process_fd(r->channel, events & WATCH_READ || failed ? s->fd : ARES_SOCKET_BAD,
 	    events & WATCH_WRITE ? s->fd : ARES_SOCKET_BAD);
-	/* An error stops a watch, but c-ares may have been content with taking it (a UDP socket
-	 * goes on after ECONNREFUSED). */
+	/* An error stops a watch; a socket that c-ares keeps all the same is heard again. */
 	if (!s->closing)
 		watch_set(&s->watch, s->wanted);
 	resolver_deliver(r);
@@ -588,10 +603,12 @@ static bool is_localhost(const char *name, size_t len)
 	       (len == n || name[len - n - 1] == '.');
 }
 
-/* Hands a look-up to c-ares. It may be answered, and pending no more, on return. */
+/* Hands a look-up to c-ares, whose sorting is not ours (see prefer.c). It may be answered, and
+ * pending no more, on return. */
 static void lookup_ask(struct lookup *lookup)
 {
-	static const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC};
+	static const struct ares_addrinfo_hints hints = {
+	    .ai_family = AF_UNSPEC, .ai_flags = ARES_AI_NOSORT};
 	struct resolver *r = lookup->resolver;
 
 	lookup->pending = true;
@@ -670,6 +687,6 @@ int resolver_ask(struct resolver *r, const char *name, struct resolve_wait *wait
 	}
 	/* With its dot a name is another one: neither the search list nor the hosts file apply. */
 	if (len < addr.name_len)
-		strcpy(key + len, ".");
+		memcpy(key + len, ".", sizeof("."));
 	return resolver_ask_key(r, key, wait, fn, ret_answer);
 }

@@ -17,8 +17,7 @@
 struct resolve_answer {
 	int err; /* ERR_OK (then n >= 1), ERR_NOT_FOUND, ERR_RESOLVER, ERR_NAME or -errno */
 	unsigned n;
-	struct ip ip[RESOLVE_ADDRS_MAX]; /* in the order in which to try: RFC 6724 as the resolver
-					    sorts */
+	struct ip ip[RESOLVE_ADDRS_MAX]; /* in the order in which to try: see prefer.h */
 };
 
 struct resolve_wait;

@@ -558,7 +558,7 @@ static void cache_is_bounded(void **state)
 static void sockets_are_not_inherited(void **state)
 {
 	struct asker asker = {0};
-	struct sockaddr_in peer;
+	struct sockaddr_in peer = {0};
 	struct fixture f;
 	int fd, seen = 0;
 	socklen_t len;
