@@ -45,12 +45,15 @@ struct connect {
 	enum connect_stage stage;
 	size_t want; /* after CONNECT_MORE: at least 1 */
 	int err;     /* after CONNECT_FAILED: from err.h */
-	int code;    /* the proxy's own code where it sent one (REP, CD or HTTP status), else -1 */
+	int code; /* after CONNECT_FAILED: the proxy's own code where it sent one (method 255, RFC
+		     1929 status, REP, CD, HTTP status), else -1 */
 	struct addr bound;
 };
 
 /* `n_hops` is at least 1. A hop that cannot be asked for what follows it (SOCKS4 and an IPv6
- * address, TLS) fails at its turn with ERR_ADDRESS_TYPE or ERR_PROXY_PROTOCOL. */
+ * address, TLS) fails at its turn with ERR_ADDRESS_TYPE or ERR_PROXY_PROTOCOL. A target that is a
+ * name is sent as one, to socks5 too: whoever wants it resolved here does that before.
+ * COMMAND_RESOLVE of an IP address asks for its name. */
 void connect_init(struct connect *c, const struct url *hops, size_t n_hops, enum command command,
     const struct addr *target);
 

@@ -463,7 +463,7 @@ int http_read_answer(struct wire_reader *in, int *ret_status)
 
 	/* Whatever does not begin like HTTP is found out at once, not at its first line end. */
 	for (size_t i = 0; i < 5 && i < wire_left(in); i++)
-		if (in->data[in->pos + i] != "HTTP/"[i])
+		if (in->data[in->pos + i] != (uint8_t) "HTTP/"[i])
 			return ERR_MALFORMED;
 	rc = read_answer_head(&r, &status);
 	if (rc == WIRE_MORE && wire_left(in) >= HTTP_HEAD_MAX)

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/connect.h"
+
+#include <string.h>
+
+#include "proto/err.h"
+#include "proto/http.h"
+#include "proto/socks4.h"
+#include "proto/socks5.h"
+#include "proto/userpass.h"
+
+/*
+ * No hop writes more than this in all; the longest is an HTTP request with credentials of 255 bytes
+ * each. An honest proxy never makes one step write for two hops, for it cannot answer what it has
+ * not been asked; one that tries must not overrun the writer.
+ */
+#define HOP_OUTPUT_MAX 1400
+
+void connect_init(struct connect *c, const struct url *hops, size_t n_hops, enum command command,
+    const struct addr *target)
+{
+	memset(c, 0, sizeof(*c));
+	c->hops = hops;
+	c->n_hops = n_hops;
+	c->command = command;
+	c->target = *target;
+	c->stage = CONNECT_AT_START;
+	c->code = -1;
+}
+
+static const struct url *hop_of(const struct connect *c)
+{
+	return &c->hops[c->hop];
+}
+
+static bool is_last(const struct connect *c)
+{
+	return c->hop + 1 == c->n_hops;
+}
+
+/* All hops but the last are asked for a connection to the next one. */
+static enum command hop_command(const struct connect *c)
+{
+	return is_last(c) ? c->command : COMMAND_CONNECT;
+}
+
+/*
+ * Names are checked here although their makers should have done so: a line end in one would end the
+ * request line of HTTP, a NUL the string of SOCKS4A.
+ */
+static int hop_target(const struct connect *c, struct addr *ret_target)
+{
+	const struct addr *t = is_last(c) ? &c->target : &c->hops[c->hop + 1].proxy;
+	enum command command = hop_command(c);
+
+	*ret_target = *t;
+	if (t->kind == ADDR_NAME)
+		return addr_set_host(ret_target, t->name, t->name_len);
+	if (t->kind == ADDR_NONE && command != COMMAND_BIND && command != COMMAND_UDP)
+		return ERR_ADDRESS;
+	return 0;
+}
+
+static bool has_credentials(const struct url *hop)
+{
+	return hop->has_user || hop->has_password;
+}
+
+static struct userpass credentials_of(const struct url *hop)
+{
+	return (struct userpass){
+	    .user_len = hop->has_user ? hop->user_len : 0,
+	    .password_len = hop->has_password ? hop->password_len : 0,
+	    .user = (const uint8_t *)hop->user,
+	    .password = (const uint8_t *)hop->password,
+	};
+}
+
+/* How the address is written is also what is asked for: 0.0.0.x would announce a name. */
+static int socks4_set_target(
+    struct socks4_request *q, const struct addr *target, enum url_scheme scheme)
+{
+	q->port = target->port;
+	if (target->kind == ADDR_NAME) {
+		if (scheme != URL_SOCKS4A)
+			return ERR_ADDRESS_TYPE;
+		q->named = true;
+		q->ip[3] = 1;
+		q->name = (const uint8_t *)target->name;
+		q->name_len = target->name_len;
+	} else if (target->kind == ADDR_IP) {
+		if (!ip_is_v4(&target->ip))
+			return ERR_ADDRESS_TYPE;
+		memcpy(q->ip, ip_v4_bytes(&target->ip), sizeof(q->ip));
+		if (q->ip[0] == 0 && q->ip[1] == 0 && q->ip[2] == 0 && q->ip[3] != 0)
+			return ERR_ADDRESS;
+	}
+	return 0;
+}
+
+static int start_socks4(struct connect *c, const struct addr *target, struct wire_writer *out)
+{
+	static const uint8_t codes[] = {
+	    [COMMAND_CONNECT] = SOCKS4_CONNECT,
+	    [COMMAND_BIND] = SOCKS4_BIND,
+	    [COMMAND_UDP] = 0,
+	    [COMMAND_RESOLVE] = SOCKS4_RESOLVE,
+	};
+	const struct userpass user = credentials_of(hop_of(c));
+	struct socks4_request q = {
+	    .command = codes[hop_command(c)],
+	    .user = user.user,
+	    .user_len = user.user_len,
+	};
+	int rc;
+
+	if (q.command == 0)
+		return ERR_COMMAND;
+	/* The USERID ends at its first NUL. */
+	if (memchr(user.user, 0, user.user_len))
+		return ERR_PROXY_NO_METHOD;
+	rc = socks4_set_target(&q, target, hop_of(c)->scheme);
+	if (rc != 0)
+		return rc;
+	socks4_write_request(out, &q);
+	c->stage = CONNECT_AT_REPLY;
+	return WIRE_DONE;
+}
+
+/* "None" is offered beside the password: a proxy that asks for none should not have to refuse. */
+static int start_socks5(struct connect *c, struct wire_writer *out)
+{
+	static const uint8_t methods[] = {SOCKS5_METHOD_NONE, SOCKS5_METHOD_PASSWORD};
+
+	socks5_write_greeting(out, methods, has_credentials(hop_of(c)) ? 2 : 1);
+	c->stage = CONNECT_AT_METHOD;
+	return WIRE_DONE;
+}
+
+static int start_http(struct connect *c, const struct addr *target, struct wire_writer *out)
+{
+	const struct userpass credentials = credentials_of(hop_of(c));
+
+	if (hop_command(c) != COMMAND_CONNECT)
+		return ERR_COMMAND;
+	/* Basic ends the user at the first colon. */
+	if (memchr(credentials.user, ':', credentials.user_len))
+		return ERR_PROXY_NO_METHOD;
+	http_write_connect(out, target, has_credentials(hop_of(c)) ? &credentials : NULL);
+	c->stage = CONNECT_AT_REPLY;
+	return WIRE_DONE;
+}
+
+static int start_hop(struct connect *c, struct wire_writer *out)
+{
+	struct addr target;
+	int rc;
+
+	if (out->cap - out->len < HOP_OUTPUT_MAX)
+		return ERR_PROXY_PROTOCOL;
+	rc = hop_target(c, &target);
+	if (rc != 0)
+		return rc;
+	switch (hop_of(c)->scheme) {
+	case URL_SOCKS4:
+	case URL_SOCKS4A:
+		return start_socks4(c, &target, out);
+	case URL_SOCKS5:
+	case URL_SOCKS5H:
+		return start_socks5(c, out);
+	case URL_HTTP:
+		return start_http(c, &target, out);
+	case URL_SOCKS5_TLS:
+	case URL_HTTPS:
+		break;
+	}
+	return ERR_PROXY_PROTOCOL;
+}
+
+/* RESOLVE of an address asks for its name: the other way round there is nothing to resolve. */
+static uint8_t socks5_code(enum command command, const struct addr *target)
+{
+	switch (command) {
+	case COMMAND_BIND:
+		return SOCKS5_BIND;
+	case COMMAND_UDP:
+		return SOCKS5_UDP_ASSOCIATE;
+	case COMMAND_RESOLVE:
+		return target->kind == ADDR_IP ? SOCKS5_RESOLVE_PTR : SOCKS5_RESOLVE;
+	case COMMAND_CONNECT:
+	case COMMAND_NONE:
+		break;
+	}
+	return SOCKS5_CONNECT;
+}
+
+static int ask_socks5(struct connect *c, struct wire_writer *out)
+{
+	struct addr target;
+	int rc = hop_target(c, &target);
+
+	if (rc != 0)
+		return rc;
+	socks5_write_request(out, socks5_code(hop_command(c), &target), &target);
+	c->stage = CONNECT_AT_REPLY;
+	return WIRE_DONE;
+}
+
+/* What is still to come of a message of fixed size. */
+static int more(struct connect *c, const struct wire_reader *in, size_t whole)
+{
+	c->want = whole - wire_left(in);
+	return WIRE_MORE;
+}
+
+static int refused(struct connect *c, int err, int code)
+{
+	c->code = code;
+	return err;
+}
+
+static int step_method(struct connect *c, struct wire_reader *in, struct wire_writer *out)
+{
+	const struct userpass credentials = credentials_of(hop_of(c));
+	uint8_t method;
+	int rc;
+
+	rc = socks5_read_choice(in, &method);
+	if (rc == WIRE_MORE)
+		return more(c, in, 2);
+	if (rc < 0)
+		return ERR_PROXY_PROTOCOL;
+	if (method == SOCKS5_METHOD_NONE)
+		return ask_socks5(c, out);
+	if (method == SOCKS5_METHOD_UNACCEPTABLE)
+		return refused(c, ERR_PROXY_NO_METHOD, method);
+	/* A method that was not offered, which RFC 1928 does not let it choose. */
+	if (method != SOCKS5_METHOD_PASSWORD || !has_credentials(hop_of(c)))
+		return ERR_PROXY_PROTOCOL;
+	userpass_write_request(out, &credentials);
+	c->stage = CONNECT_AT_AUTH;
+	return WIRE_DONE;
+}
+
+static int step_auth(struct connect *c, struct wire_reader *in, struct wire_writer *out)
+{
+	uint8_t status;
+	int rc;
+
+	rc = userpass_read_answer(in, &status);
+	if (rc == WIRE_MORE)
+		return more(c, in, 2);
+	if (rc < 0)
+		return ERR_PROXY_PROTOCOL;
+	return status == USERPASS_OK ? ask_socks5(c, out) : refused(c, ERR_PROXY_AUTH, status);
+}
+
+static int step_socks4_reply(struct connect *c, struct wire_reader *in, struct addr *ret_bound)
+{
+	struct socks4_answer a;
+	struct ip ip;
+	int rc;
+
+	rc = socks4_read_answer(in, &a);
+	if (rc == WIRE_MORE)
+		return more(c, in, SOCKS4_REPLY_SIZE);
+	if (rc < 0)
+		return ERR_PROXY_PROTOCOL;
+	if (a.code != SOCKS4_GRANTED)
+		return refused(c, ERR_PROXY_REPLY, a.code);
+	ip = ip_from_v4(a.ip);
+	*ret_bound = addr_from_ip(&ip, a.port);
+	return WIRE_DONE;
+}
+
+/* BND informs and no more, so a name in it that is none is dropped and not held against anyone. */
+static int step_socks5_reply(struct connect *c, struct wire_reader *in, struct addr *ret_bound)
+{
+	struct socks5_answer a;
+	int rc;
+
+	rc = socks5_read_answer(in, &a);
+	if (rc == WIRE_MORE) {
+		c->want = socks5_answer_missing(in);
+		return rc;
+	}
+	if (rc < 0)
+		return ERR_PROXY_PROTOCOL;
+	if (a.code != SOCKS5_SUCCEEDED)
+		return refused(c, ERR_PROXY_REPLY, a.code);
+	if (socks5_address_to_addr(&a.bound, ret_bound) != 0)
+		ret_bound->kind = ADDR_NONE;
+	return WIRE_DONE;
+}
+
+static int step_http_reply(struct connect *c, struct wire_reader *in)
+{
+	int rc, status;
+
+	/* Interim answers (RFC 9110 section 15.2) announce a final one. */
+	do
+		rc = http_read_answer(in, &status);
+	while (rc == WIRE_DONE && status < 200 && status != 101);
+	if (rc == WIRE_MORE) {
+		c->want = http_answer_missing(in);
+		return rc;
+	}
+	if (rc < 0)
+		return ERR_PROXY_PROTOCOL;
+	if (status < 200)
+		return refused(c, ERR_PROXY_PROTOCOL, status);
+	if (status == 407)
+		return refused(
+		    c, has_credentials(hop_of(c)) ? ERR_PROXY_AUTH : ERR_PROXY_NO_METHOD, status);
+	return status < 300 ? WIRE_DONE : refused(c, ERR_PROXY_REPLY, status);
+}
+
+static int step_reply(struct connect *c, struct wire_reader *in)
+{
+	struct addr bound = {.kind = ADDR_NONE};
+	int rc;
+
+	switch (hop_of(c)->scheme) {
+	case URL_SOCKS4:
+	case URL_SOCKS4A:
+		rc = step_socks4_reply(c, in, &bound);
+		break;
+	case URL_SOCKS5:
+	case URL_SOCKS5H:
+		rc = step_socks5_reply(c, in, &bound);
+		break;
+	default:
+		rc = step_http_reply(c, in);
+		break;
+	}
+	if (rc != WIRE_DONE)
+		return rc;
+	if (is_last(c)) {
+		c->bound = bound;
+		c->stage = CONNECT_AT_END;
+	} else {
+		c->hop++;
+		c->stage = CONNECT_AT_START;
+	}
+	return WIRE_DONE;
+}
+
+static int step(struct connect *c, struct wire_reader *in, struct wire_writer *out)
+{
+	switch (c->stage) {
+	case CONNECT_AT_START:
+		return start_hop(c, out);
+	case CONNECT_AT_METHOD:
+		return step_method(c, in, out);
+	case CONNECT_AT_AUTH:
+		return step_auth(c, in, out);
+	case CONNECT_AT_REPLY:
+		return step_reply(c, in);
+	case CONNECT_AT_END:
+		break;
+	}
+	return WIRE_DONE;
+}
+
+enum connect_event connect_step(struct connect *c, struct wire_reader *in, struct wire_writer *out)
+{
+	int rc;
+
+	/* Each turn consumes a message or starts the next hop, of which there is an end. */
+	while (c->err == 0 && c->stage != CONNECT_AT_END) {
+		rc = step(c, in, out);
+		if (rc == WIRE_MORE)
+			return CONNECT_MORE;
+		if (rc < 0)
+			c->err = rc;
+	}
+	return c->err == 0 ? CONNECT_DONE : CONNECT_FAILED;
+}
+
+enum connect_event connect_eof(struct connect *c, struct wire_reader *in)
+{
+	uint8_t unsent[CONNECT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(unsent, sizeof(unsent));
+	enum connect_stage stage = c->stage;
+	enum connect_event event;
+	size_t hop = c->hop;
+
+	event = connect_step(c, in, &out);
+	/* The last bytes may hold credentials. */
+	explicit_bzero(unsent, sizeof(unsent));
+	if (event != CONNECT_MORE)
+		return event;
+	/* What the step went on to say will never be sent, so the failure is where it was before.
+	 */
+	c->stage = stage;
+	c->hop = hop;
+	c->err = ERR_PROXY_TRUNCATED;
+	return CONNECT_FAILED;
+}
