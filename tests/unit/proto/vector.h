@@ -26,14 +26,12 @@ struct vector {
 	size_t n_lines;
 };
 
-struct vector_file {
-	struct vector *vectors;
-	size_t n_vectors;
-};
-
-/* Ends the program with a message on a file that cannot be read or understood. */
-void vector_file_read(struct vector_file *file, const char *path);
-void vector_file_free(struct vector_file *file);
+/*
+ * Runs `test` once for every vector of the files that the command line names; its state is the
+ * vector. Ends the program with a message on a file that cannot be read or understood. Returns what
+ * main() should.
+ */
+int vector_run(const char *group, void (*test)(void **state), int argc, char **argv);
 
 /* The `n`-th line (from 0) with this word, or NULL. */
 const struct vector_line *vector_find(const struct vector *v, const char *word, size_t n);
@@ -44,6 +42,12 @@ const char *vector_args(const struct vector *v, const char *word, const char *ot
 /* All bytes of the lines with this word, one after the other; the caller frees them. */
 uint8_t *vector_stream(const struct vector *v, const char *word, size_t *ret_len);
 
+/*
+ * The position to split a stream of `len` bytes at after `at`: the next one, but in the midst of
+ * the very long streams, which repeat themselves, every 13th.
+ */
+size_t vector_next_split(size_t at, size_t len);
+
 /* A record of what happened, as text, in which neighbouring writes of bytes are one. */
 struct transcript {
 	char *text;
@@ -51,10 +55,12 @@ struct transcript {
 	bool in_bytes;
 };
 
+/* Never NULL. */
+const char *transcript_text(const struct transcript *t);
+
 void transcript_free(struct transcript *t);
 void transcript_bytes(struct transcript *t, char direction, const uint8_t *bytes, size_t n);
-void transcript_line(struct transcript *t, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void transcript_line(struct transcript *t, const char *text);
 /* A line of text, then a space and bytes in hex. */
 void transcript_line_bytes(struct transcript *t, const char *text, const uint8_t *bytes, size_t n);
 
