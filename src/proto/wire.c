@@ -38,14 +38,18 @@ uint16_t wire_read_u16(struct wire_reader *r)
 {
 	const uint8_t *p = wire_read_bytes(r, 2);
 
-	return p ? (uint16_t)(p[0] << 8 | p[1]) : 0;
+	if (!p)
+		return 0;
+	return (uint16_t)(p[0] << 8 | p[1]);
 }
 
 uint32_t wire_read_u32(struct wire_reader *r)
 {
 	const uint8_t *p = wire_read_bytes(r, 4);
 
-	return p ? (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3] : 0;
+	if (!p)
+		return 0;
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
 const uint8_t *wire_read_until(struct wire_reader *r, uint8_t stop, size_t *ret_len)

@@ -2,6 +2,7 @@
 #include "server/request.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -46,9 +47,23 @@ static struct policy_request question(const struct session *s, char name[static 
 	return req;
 }
 
+void request_log_verdict(struct log_record *rec, bool allowed, const struct policy_rule *rule)
+{
+	struct position at;
+	char text[300];
+
+	log_text(rec, "verdict", allowed ? "allow" : "deny");
+	if (!rule) {
+		log_text(rec, "rule", "none");
+		return;
+	}
+	at = policy_rule_position(rule);
+	snprintf(text, sizeof(text), "%s:%u", at.file, at.line);
+	log_text(rec, "rule", text);
+}
+
 static void log_decision(const struct session *s, const struct policy_request *req, bool allow)
 {
-	struct position at = policy_rule_position(s->rule);
 	char text[IP_TEXT_MAX];
 	struct log_record rec;
 
@@ -58,9 +73,7 @@ static void log_decision(const struct session *s, const struct policy_request *r
 	log_text(&rec, "name", req->name);
 	log_text(&rec, "address", req->has_ip ? ip_format(&req->ip, text) : NULL);
 	log_number(&rec, "port", req->port);
-	log_text(&rec, "verdict", allow ? "allow" : "deny");
-	log_text(&rec, "rule_file", at.file);
-	log_number(&rec, "rule_line", at.line);
+	request_log_verdict(&rec, allow, s->rule);
 	log_end(&rec);
 }
 

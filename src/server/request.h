@@ -8,6 +8,10 @@
 #ifndef TABI_SERVER_REQUEST_H
 #define TABI_SERVER_REQUEST_H
 
+#include <stdbool.h>
+
+struct log_record;
+struct policy_rule;
 struct session;
 
 /* Begins with what session->hs->accept asks for; ends in session_connected() or session_end(). */
@@ -15,5 +19,8 @@ void request_begin(struct session *session);
 
 /* Stops what is under way. */
 void request_cancel(struct session *session);
+
+/* The fields `verdict` and `rule` of a log line. */
+void request_log_verdict(struct log_record *rec, bool allowed, const struct policy_rule *rule);
 
 #endif

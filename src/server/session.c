@@ -139,19 +139,8 @@ static void log_destination(struct log_record *rec, const struct session *s)
 
 static void log_verdict(struct log_record *rec, const struct session *s)
 {
-	struct position at;
-	char text[300];
-
-	if (!s->decided)
-		return;
-	log_text(rec, "verdict", s->allowed ? "allow" : "deny");
-	if (!s->rule) {
-		log_text(rec, "rule", "none");
-		return;
-	}
-	at = policy_rule_position(s->rule);
-	snprintf(text, sizeof(text), "%s:%u", at.file, at.line);
-	log_text(rec, "rule", text);
+	if (s->decided)
+		request_log_verdict(rec, s->allowed, s->rule);
 }
 
 static void log_client(struct log_record *rec, const struct session *s)
@@ -176,10 +165,10 @@ static void log_session(const struct session *s, int reason)
 		return;
 	log_begin(&rec, silent ? LOG_AT_DEBUG : LOG_AT_INFO, "session");
 	log_client(&rec, s);
-	if (s->command != COMMAND_NONE) {
+	if (s->command != COMMAND_NONE)
 		log_text(&rec, "command", command_name(s->command));
+	if (s->decided)
 		log_text(&rec, "method", auth_method_name(s->method));
-	}
 	if (s->user_len > 0)
 		log_bytes(&rec, "user", s->labels, s->user_len);
 	if (s->claim_len > 0)

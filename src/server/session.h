@@ -95,7 +95,9 @@ struct session {
 	/* For the log, known bit by bit. */
 	bool decided, allowed, has_address;
 	uint8_t user_len, claim_len, name_len;
-	uint8_t proto, command, method; /* enums of proto/accept.h */
+	enum proto proto;
+	enum command command;
+	enum auth_method method;
 	uint16_t client_port, port;
 	uint32_t discarded; /* bytes, while lingering */
 	struct ip client;   /* 127.0.0.1 where it came over a Unix socket */
