@@ -44,7 +44,7 @@
 #define TIMER_SLACK_MS 10
 
 struct lookup {
-	struct lookup *newer, *older; /* kept: ring of last use */
+	struct lookup *newer, *older; /* in one of the resolver's two rings */
 	struct lookup *next_finished; /* pending: answered by c-ares, not yet delivered */
 	struct resolver *resolver;
 	struct resolve_wait waits; /* pending: head of a ring */
@@ -75,10 +75,12 @@ struct resolver {
 	struct dns_socket *sockets;
 	unsigned handles; /* sockets and timer that are not closed yet */
 
-	void *tree;         /* all look-ups, by key: see lookup_compare() */
-	struct lookup kept; /* head of the ring; kept.older is the last used */
+	void *tree;            /* all look-ups, by key: see lookup_compare() */
+	struct lookup kept;    /* head of a ring; kept.older is the last used */
+	struct lookup pending; /* head of a ring */
 	size_t n_kept, cache_max;
 	unsigned n_pending;
+	bool leaving;          /* closes when nobody waits any more */
 	struct lookup *asking; /* the one whose ares_getaddrinfo() is on the stack */
 	struct lookup *finished, **finished_end;
 };
@@ -131,22 +133,35 @@ static int lookup_compare(const void *a, const void *b)
 	return strcmp(((const struct lookup *)a)->key, ((const struct lookup *)b)->key);
 }
 
-static void lookup_unkeep(struct lookup *lookup)
+static void ring_init(struct lookup *head)
+{
+	head->newer = head->older = head;
+}
+
+static void ring_add(struct lookup *head, struct lookup *lookup)
+{
+	lookup->newer = head;
+	lookup->older = head->older;
+	lookup->older->newer = lookup;
+	head->older = lookup;
+}
+
+static void ring_remove(struct lookup *lookup)
 {
 	lookup->newer->older = lookup->older;
 	lookup->older->newer = lookup->newer;
-	lookup->resolver->n_kept--;
 }
 
 static void lookup_keep(struct lookup *lookup)
 {
-	struct resolver *r = lookup->resolver;
+	ring_add(&lookup->resolver->kept, lookup);
+	lookup->resolver->n_kept++;
+}
 
-	lookup->newer = &r->kept;
-	lookup->older = r->kept.older;
-	lookup->older->newer = lookup;
-	r->kept.older = lookup;
-	r->n_kept++;
+static void lookup_unkeep(struct lookup *lookup)
+{
+	ring_remove(lookup);
+	lookup->resolver->n_kept--;
 }
 
 static void lookup_drop(struct lookup *lookup)
@@ -185,6 +200,7 @@ static void lookup_settle(struct lookup *lookup)
 {
 	struct resolver *r = lookup->resolver;
 
+	ring_remove(lookup);
 	lookup->pending = false;
 	lookup->expires = loop_now(r->loop) + lookup->keep_ms;
 	r->n_pending--;
@@ -348,6 +364,40 @@ static void lookup_deliver(struct lookup *lookup)
 	}
 }
 
+static void timer_on_closed(struct timer *timer);
+
+/* The memory goes when the last handle has closed: resolver_release(). */
+static void resolver_close(struct resolver *r)
+{
+	ares_channel channel = r->channel;
+
+	r->channel = NULL;
+	ares_destroy(channel);
+	timer_close(&r->timer, timer_on_closed);
+}
+
+static bool resolver_is_awaited(const struct resolver *r)
+{
+	const struct lookup *lookup;
+
+	for (lookup = r->pending.older; lookup != &r->pending; lookup = lookup->older)
+		if (lookup->waits.next != &lookup->waits)
+			return true;
+	return false;
+}
+
+void resolver_free(struct resolver *r)
+{
+	if (!r)
+		return;
+	r->leaving = true;
+	if (!resolver_is_awaited(r))
+		resolver_close(r);
+}
+
+static void resolver_update_timer(struct resolver *r);
+
+/* What follows every turn of c-ares. */
 static void resolver_deliver(struct resolver *r)
 {
 	struct lookup *lookup;
@@ -358,6 +408,10 @@ static void resolver_deliver(struct resolver *r)
 			r->finished_end = &r->finished;
 		lookup_deliver(lookup);
 	}
+	if (r->channel && r->leaving && !resolver_is_awaited(r))
+		resolver_close(r);
+	if (r->channel)
+		resolver_update_timer(r);
 }
 
 /* ---- time ---- */
@@ -401,8 +455,6 @@ static void resolver_on_timer(struct timer *timer)
 		timer_start_for(
 		    r, (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000 + TIMER_SLACK_MS);
 	resolver_deliver(r);
-	if (r->channel)
-		resolver_update_timer(r);
 }
 
 /* ---- sockets ---- */
@@ -415,6 +467,11 @@ static void resolver_release(struct resolver *r)
 	tdestroy(r->tree, free);
 	ares_library_cleanup();
 	free(r);
+}
+
+static void timer_on_closed(struct timer *timer)
+{
+	resolver_release(resolver_of(timer));
 }
 
 static void socket_on_closed(struct watch *watch)
@@ -438,8 +495,6 @@ static void socket_on_event(struct watch *watch, unsigned events)
 	if (!s->closing)
 		watch_set(&s->watch, s->wanted);
 	resolver_deliver(r);
-	if (r->channel)
-		resolver_update_timer(r);
 }
 
 static struct dns_socket *socket_new(struct resolver *r, int fd)
@@ -551,7 +606,8 @@ int resolver_new(
 	r->loop = loop;
 	r->cache_max = options->cache_max ? options->cache_max : CACHE_MAX_DEFAULT;
 	r->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
-	r->kept.newer = r->kept.older = &r->kept;
+	ring_init(&r->kept);
+	ring_init(&r->pending);
 	r->finished_end = &r->finished;
 	ares_library_init(ARES_LIB_INIT_ALL);
 	err = channel_open(r, options);
@@ -564,23 +620,6 @@ int resolver_new(
 	r->handles = 1;
 	*ret_resolver = r;
 	return 0;
-}
-
-static void timer_on_closed(struct timer *timer)
-{
-	resolver_release(resolver_of(timer));
-}
-
-void resolver_free(struct resolver *r)
-{
-	ares_channel channel;
-
-	if (!r)
-		return;
-	channel = r->channel;
-	r->channel = NULL;
-	ares_destroy(channel);
-	timer_close(&r->timer, timer_on_closed);
 }
 
 static void answer_localhost(struct resolve_answer *ret_answer)
@@ -613,6 +652,7 @@ static void lookup_ask(struct lookup *lookup)
 
 	lookup->pending = true;
 	wait_ring_init(&lookup->waits);
+	ring_add(&r->pending, lookup);
 	r->n_pending++;
 	r->asking = lookup;
 	ares_getaddrinfo(r->channel, lookup->key, NULL, &hints, on_answer, lookup);

@@ -42,8 +42,10 @@ struct resolver;
 /* Returns 0 or -errno. */
 int resolver_new(
     struct resolver **ret_resolver, struct loop *loop, const struct resolver_options *options);
-/* Nobody may be waiting any more. NULL is fine. Closes asynchronously: the loop must turn until
- * idle. */
+/*
+ * Nobody may ask any more; those who wait get their answers first (so that servers can be changed
+ * at any time). Closes asynchronously: the loop must turn until idle. NULL is fine.
+ */
 void resolver_free(struct resolver *resolver);
 
 /*

@@ -430,6 +430,30 @@ static void freed_from_a_callback(void **state)
 	close_all(&f);
 }
 
+/* As on a reload that names other servers. */
+static void freed_while_awaited(void **state)
+{
+	struct asker good[2] = {0}, dead[2] = {0};
+	struct fixture f;
+
+	(void)state;
+	open_with(&f, 0, 100, 1);
+	assert_int_equal(ask(&f, &good[0], "good.test"), 0);
+	assert_int_equal(ask(&f, &good[1], "good.test"), 0);
+	assert_int_equal(ask(&f, &dead[0], "drop.test"), 0);
+	assert_int_equal(ask(&f, &dead[1], "drop2.test"), 0);
+	resolver_free(f.resolver);
+	f.resolver = NULL;
+	wait_for(&f, &good[0]);
+	assert_good(good[0].answer);
+	assert_good(good[1].answer);
+	resolve_cancel(&dead[1].wait);
+	wait_for(&f, &dead[0]);
+	assert_int_equal(dead[0].answer.err, ERR_RESOLVER);
+	assert_int_equal(dead[1].calls, 0);
+	close_all(&f);
+}
+
 static void lies_are_not_believed(void **state)
 {
 	struct fixture f;
@@ -610,6 +634,7 @@ int main(void)
 	    cmocka_unit_test(cancelled_is_not_called),
 	    cmocka_unit_test(callbacks_may_do_anything),
 	    cmocka_unit_test(freed_from_a_callback),
+	    cmocka_unit_test(freed_while_awaited),
 	    cmocka_unit_test(lies_are_not_believed),
 	    cmocka_unit_test(late_reply_is_dropped),
 	    cmocka_unit_test(long_lists_are_cut),
