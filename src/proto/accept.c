@@ -90,10 +90,10 @@ static int judge_target(const struct accept *a)
 
 	if (a->command != COMMAND_CONNECT)
 		return 0;
-	/* Linux takes 0.0.0.0 and :: for loopback. */
-	if (t->port == 0 || (t->kind == ADDR_IP && ip_classes(&t->ip) & IP_UNSPECIFIED))
+	if (t->port == 0)
 		return ERR_ADDRESS;
-	return 0;
+	/* Linux connects 0.0.0.0 and :: to the host that asks: to this proxy's. */
+	return t->kind == ADDR_IP && ip_classes(&t->ip) & IP_UNSPECIFIED ? ERR_SELF : 0;
 }
 
 static int ask_caller(struct accept *a)
@@ -127,7 +127,7 @@ static int socks4_target(struct accept *a, const struct socks4_request *q)
 	if (!q->named) {
 		a->target = addr_from_ip(&ip, q->port);
 		/* Of BIND it may mean any peer; elsewhere it is a name that was forgotten. */
-		if (a->command != COMMAND_BIND && ip_classes(&ip) & IP_UNSPECIFIED)
+		if (a->command == COMMAND_RESOLVE && ip_classes(&ip) & IP_UNSPECIFIED)
 			return ERR_ADDRESS;
 		return 0;
 	}

@@ -19,7 +19,7 @@ enum err {
 	ERR_TOO_LONG = -1002,  /* a field or a header block beyond its cap */
 	ERR_COMMAND = -1003,   /* a command that is unknown or not offered */
 	ERR_ADDRESS_TYPE = -1004,
-	ERR_ADDRESS = -1005,      /* an address nobody can connect to: unspecified, port 0, ... */
+	ERR_ADDRESS = -1005,      /* an address nobody can connect to: port 0, multicast */
 	ERR_NAME = -1006,         /* not a host name: empty, NUL or control bytes, bad labels */
 	ERR_NUMERIC_NAME = -1007, /* an IPv4 address in a form only inet_aton understands */
 	ERR_TRUNCATED = -1008,    /* the peer ended in the middle of a message */
