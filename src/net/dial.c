@@ -228,7 +228,6 @@ int dial_start(struct dial **ret_dial, struct loop *loop, const struct ip *ips, 
     uint16_t port, dial_fn *fn, void *ctx)
 {
 	struct dial *dial = calloc(1, sizeof(*dial) + n * sizeof(dial->attempt[0]));
-	int err;
 
 	if (!dial)
 		return -ENOMEM;
@@ -242,7 +241,8 @@ int dial_start(struct dial **ret_dial, struct loop *loop, const struct ip *ips, 
 	interleave(dial, ips);
 	begin_next(dial);
 	if (dial->pending == 0) {
-		err = dial->err;
+		int err = dial->err;
+
 		dial_end(dial);
 		return err;
 	}

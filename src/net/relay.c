@@ -20,7 +20,7 @@
  * How much is read at once for a destination that has just been slow: as much as it may take, so
  * that little has to be kept. An ordinary read takes RELAY_BUFFER_SIZE.
  */
-#define NARROW_SIZE (64 * 1024)
+#define NARROW_SIZE ((size_t)64 * 1024)
 
 int relay_shared_init(struct relay_shared *shared, struct loop *loop)
 {
@@ -191,13 +191,12 @@ static int relay_pump(
  */
 static void pass_end(const struct relay_end *from, struct relay_end *to)
 {
-	int err;
-
 	if (!from->ended || from->err || to->unsent || to->err || to->shut)
 		return;
 	to->shut = true;
 	if (shutdown(to->fd, SHUT_WR) < 0) {
-		err = socket_take_error(to->fd);
+		int err = socket_take_error(to->fd);
+
 		end_fail(to, err ? err : -ECONNRESET);
 	}
 }

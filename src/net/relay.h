@@ -19,8 +19,8 @@
 
 #include "net/loop.h"
 
-#define RELAY_BUFFER_SIZE (256 * 1024)
-#define RELAY_BUDGET (1024 * 1024)
+#define RELAY_BUFFER_SIZE ((size_t)256 * 1024)
+#define RELAY_BUDGET ((size_t)1024 * 1024)
 
 /* What the relays of one loop share. */
 struct relay_shared {
