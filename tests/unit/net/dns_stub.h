@@ -166,6 +166,14 @@ static inline void dns_many(struct dns_exchange *x)
 		dns_address(x, 60, 256 + i);
 }
 
+/* Over TCP alone. */
+static inline void dns_truncated(struct dns_exchange *x)
+{
+	dns_good(x);
+	if (x->client)
+		dns_begin(x, 0x0200);
+}
+
 /* Lies first: another id, another question, another sender. Then the truth. */
 static inline void dns_spoof(struct dns_exchange *x)
 {
@@ -238,6 +246,7 @@ static const struct dns_behaviour {
     {"drop", dns_drop},
     {"loop", dns_cname_loop},
     {"many", dns_many},
+    {"truncated", dns_truncated},
     {"spoof", dns_spoof},
     {"garbage", dns_garbage},
     {"malformed", dns_malformed},
