@@ -48,7 +48,7 @@ as_root() {
 install_packages() {
 	missing=$(missing_packages "$@")
 	[ -n "$missing" ] || return 0
-	say "installing: $missing"
+	say "missing: $missing"
 	if ! command -v apt-get >/dev/null; then
 		say "There is no apt-get here. Install what these Debian packages hold, then try again."
 		return 1
