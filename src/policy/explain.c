@@ -436,15 +436,17 @@ static void say_depends(struct out *o, const struct policy *policy, const struct
 	struct decision d = {0};
 
 	say(o, "depends on the address of %s\n", r->ask.name);
-	for (size_t i = 0; i < policy->n_rules && !d.rule; i++) {
-		enum rule_match match = rule_match(&policy->rules[i], &r->ask);
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+		enum rule_match match = rule_match(rule, &r->ask);
 
-		if (match == RULE_MATCHES)
-			d.rule = &policy->rules[i];
-		else if (match == RULE_WAITS)
-			say(o, "  for some: %s, by %s:%u\n    %s\n",
-			    policy->rules[i].allow ? "allow" : "deny", policy->rules[i].at.file,
-			    policy->rules[i].at.line, policy->rules[i].text);
+		if (match == RULE_MATCHES) {
+			d.rule = rule;
+			break;
+		}
+		if (match == RULE_WAITS)
+			say(o, "  for some: %s, by %s:%u\n    %s\n", rule->allow ? "allow" : "deny",
+			    rule->at.file, rule->at.line, rule->text);
 	}
 	say(o, "  for the rest: ");
 	say_decision(o, &d);

@@ -84,6 +84,7 @@ static void add_token(
 	tokens[s->n++] = (struct token){
 	    .kind = kind,
 	    .spaced = s->spaced,
+	    .quoted = kind == TOKEN_WORD && s->line[from] == '"',
 	    .text = text,
 	    .len = len,
 	    .at = position_of(s, from, to),
@@ -187,8 +188,6 @@ static void quoted_word(struct statement *s)
 	}
 	s->pos++;
 	add_token(s, TOKEN_WORD, text, n, start, s->pos);
-	if (!s->lex->arena->failed)
-		s->tokens[s->n - 1].quoted = true;
 	if (s->pos < s->len && !is_blank(s->line[s->pos]) && s->line[s->pos] != ',') {
 		complain(
 		    s, s->pos, s->pos + 1, "a space or ','", "text right behind a closing '\"'");
