@@ -75,7 +75,9 @@ static char *read_all(int fd, size_t *ret_len)
 	char *data = malloc(cap);
 	ssize_t n = 1;
 
-	while (data && n > 0) {
+	if (!data)
+		return NULL;
+	while (n > 0) {
 		if (len == cap) {
 			char *more = cap < FILE_MAX ? realloc(data, cap * 2) : NULL;
 
@@ -114,7 +116,7 @@ static int read_file(struct config *config, const char *path, struct config_text
 	if (!data)
 		err = -errno;
 	close(fd);
-	if (err)
+	if (!data)
 		return err;
 	*ret_text = add_text(config, path, data, len);
 	free(data);
@@ -130,7 +132,7 @@ static int source_read(
 
 	if (!t)
 		err = l->from_disk ? read_file(l->config, path, &t) : -ENOENT;
-	if (err)
+	if (!t)
 		return err;
 	*ret_text = t->data;
 	*ret_len = t->len;

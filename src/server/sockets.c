@@ -128,12 +128,13 @@ static int remove_stale(const struct sockaddr_un *sa)
 static int open_unix(const struct policy_listener *l)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	size_t len = strlen(l->unix_path);
 	mode_t mask;
 	int fd, err;
 
-	if (strlen(l->unix_path) >= sizeof(sa.sun_path))
+	if (len >= sizeof(sa.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(sa.sun_path, l->unix_path);
+	memcpy(sa.sun_path, l->unix_path, len);
 	err = remove_stale(&sa);
 	if (err)
 		return err;

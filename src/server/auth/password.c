@@ -198,7 +198,7 @@ int password_hash(const char *password, char ret_hash[static PASSWORD_HASH_MAX])
 	if (!out || out[0] == '*' || strlen(out) >= PASSWORD_HASH_MAX)
 		ret = -EINVAL;
 	else
-		strcpy(ret_hash, out);
+		memcpy(ret_hash, out, strlen(out) + 1);
 	explicit_bzero(data, sizeof(*data));
 	free(data);
 	return ret;
