@@ -13,7 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 struct dns_stub {
@@ -375,6 +377,17 @@ static inline int dns_stub_start(struct dns_stub *stub, int family)
 	if (stub->tcp < 0 || stub->stray < 0 || listen(stub->tcp, 8) < 0 || pipe(stub->stop) < 0)
 		return -1;
 	return pthread_create(&stub->thread, NULL, dns_stub_run, stub) ? -1 : 0;
+}
+
+/* Waits until the stub has read what was sent to it: a burst may fill its buffer, and what comes
+ * then is lost. */
+static inline void dns_stub_catch_up(const struct dns_stub *stub)
+{
+	const struct timespec moment = {.tv_nsec = 1000000};
+	int next = 0;
+
+	while (ioctl(stub->udp, FIONREAD, &next) == 0 && next > 0)
+		nanosleep(&moment, NULL);
 }
 
 static inline void dns_stub_stop(struct dns_stub *stub)
