@@ -43,7 +43,9 @@ static int check_file(const char *name)
 	if (err == 0)
 		printf("%s: ok, %zu listener%s, %zu rule%s\n", name, policy->n_listeners,
 		    plural(policy->n_listeners), policy->n_rules, plural(policy->n_rules));
-	else if (diags.n == 0)
+	else if (diags.n > 0)
+		fprintf(stderr, "\n%s: %zu mistake%s\n", name, diags.n, plural(diags.n));
+	else
 		fputs("tabi check: out of memory\n", stderr);
 	policy_free(policy);
 	diagnostics_free(&diags);

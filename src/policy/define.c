@@ -183,6 +183,18 @@ struct chain {
 	unsigned hops;
 };
 
+/* Points into the URL where it goes wrong. `why` says what was expected, too. */
+static void bad_url(struct parser *p, const struct token *t, const char *why, size_t offset)
+{
+	struct position at = t->at;
+
+	if (!t->quoted && offset < at.width) {
+		at.column += (unsigned)offset;
+		at.width -= (unsigned)offset;
+	}
+	diag_add(p->diags, &at, NULL, "not the URL of a proxy: %s", why);
+}
+
 static void proxy_item(struct parser *p, const struct token *t, void *context)
 {
 	struct chain *chain = context;
@@ -191,8 +203,7 @@ static void proxy_item(struct parser *p, const struct token *t, void *context)
 	size_t at = 0;
 
 	if (url_parse(t->text, t->len, &url, &why, &at) != 0)
-		parse_fail(p, t, "a URL such as socks5h://user:password@edge.example.net:1080",
-		    "not a proxy: %s", why ? why : "the URL is malformed");
+		bad_url(p, t, why ? why : "malformed", at);
 	else if (++chain->hops == CHAIN_MAX + 1)
 		parse_fail(p, t, NULL, "a chain of more than 8 proxies");
 	/* URLs may hold passwords, which nothing needs to keep until `via` has its effect. */

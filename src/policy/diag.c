@@ -205,12 +205,14 @@ static void put_plain(struct out *o, const char *text)
 static void put_source(struct out *o, const struct diagnostic *d)
 {
 	size_t at = d->column > 0 ? d->column - 1 : 0;
-	size_t first = at > SHOWN_MAX * 3 / 4 ? at - SHOWN_MAX / 2 : 0;
+	struct out nowhere = {0};
+	size_t all = put_text(&nowhere, d->source, 0, (size_t)-1);
+	size_t first = all > SHOWN_MAX && at > SHOWN_MAX * 3 / 4 ? at - SHOWN_MAX / 2 : 0;
 	size_t shown;
 
 	put_plain(o, first > 0 ? "    ..." : "    ");
 	shown = put_text(o, d->source, first, first + SHOWN_MAX);
-	if (shown == first + SHOWN_MAX)
+	if (shown < all)
 		put_plain(o, "...");
 	put_plain(o, first > 0 ? "\n       " : "\n    ");
 	put_blanks(o, d->source, first, at);

@@ -238,7 +238,7 @@ static void read_request(struct ask *a, const struct token *t)
 	struct policy_request *ask = &a->r->ask;
 
 	while (t->kind != TOKEN_END) {
-		const struct word *w = parse_keyword(&a->p, t, ask_words, "request word");
+		const struct word *w = parse_keyword(&a->p, t, ask_words, "word");
 
 		if (!w || !parse_once(&a->p, &a->seen[w->value], t))
 			return;

@@ -195,12 +195,45 @@ static void quoted_word(struct statement *s)
 	}
 }
 
+struct lookalike {
+	const char *bytes, *message, *expected;
+};
+
+/* What word processors and web pages put where the language has something plain. */
+static const struct lookalike lookalikes[] = {
+    {"\xc2\xa0", "a no-break space, which only looks like a space", "a plain space"},
+    {"\xe2\x80\x9c", "a typographic quotation mark", "a plain '\"'"},
+    {"\xe2\x80\x9d", "a typographic quotation mark", "a plain '\"'"},
+    {"\xe2\x80\x9e", "a typographic quotation mark", "a plain '\"'"},
+    {"\xe2\x80\x93", "a dash that is not the plain one", "a plain '-'"},
+    {"\xe2\x80\x94", "a dash that is not the plain one", "a plain '-'"},
+};
+
+static const struct lookalike *lookalike_at(const char *text, size_t len)
+{
+	for (size_t i = 0; i < sizeof(lookalikes) / sizeof(lookalikes[0]); i++) {
+		size_t n = strlen(lookalikes[i].bytes);
+
+		if (n <= len && memcmp(lookalikes[i].bytes, text, n) == 0)
+			return &lookalikes[i];
+	}
+	return NULL;
+}
+
 static void bare_word(struct statement *s)
 {
 	size_t start = s->pos;
 
-	while (s->pos < s->len && !is_blank(s->line[s->pos]) && !strchr(",\"\\", s->line[s->pos]))
+	while (s->pos < s->len && !is_blank(s->line[s->pos]) && !strchr(",\"\\", s->line[s->pos])) {
+		const struct lookalike *l = lookalike_at(s->line + s->pos, s->len - s->pos);
+
+		if (l) {
+			complain(s, s->pos, s->pos + strlen(l->bytes), l->expected, l->message);
+			s->pos = s->len;
+			return;
+		}
 		s->pos++;
+	}
 	if (s->pos < s->len && s->line[s->pos] == '"') {
 		complain(s, s->pos, s->pos + 1, "quotes around the whole word",
 		    "a '\"' in the middle of a word");
@@ -259,6 +292,15 @@ static void add_end(struct statement *s)
 	tokens[s->n] = (struct token){.kind = TOKEN_END, .text = "", .at = at};
 }
 
+static bool ends_in_backslash(const struct statement *s)
+{
+	size_t len = s->len;
+
+	while (len > 0 && is_blank(s->line[len - 1]))
+		len--;
+	return len > 0 && s->line[len - 1] == '\\';
+}
+
 enum lex_result lex_statement(struct lex *lex, const struct token **ret_tokens)
 {
 	struct statement s;
@@ -272,7 +314,7 @@ enum lex_result lex_statement(struct lex *lex, const struct token **ret_tokens)
 			more = line_is_clean(&s) && read_line(&s);
 			/* What a broken line continues on is no statement of its own. */
 			if (s.broken)
-				more = s.len > 0 && s.line[s.len - 1] == '\\';
+				more = ends_in_backslash(&s);
 		} while (more && !lex->arena->failed);
 		if (lex->arena->failed)
 			return LEX_NO_MEMORY;

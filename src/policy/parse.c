@@ -133,8 +133,11 @@ bool parse_once(struct parser *p, struct position *seen, const struct token *t)
 		*seen = t->at;
 		return true;
 	}
-	parse_fail(p, t, NULL, "'%.*s' stands here for the second time; the first is %s:%u",
-	    SHOWN(t), seen->file, seen->line);
+	if (seen->file == t->at.file && seen->line == t->at.line)
+		parse_fail(p, t, NULL, "'%.*s' stands here for the second time", SHOWN(t));
+	else
+		parse_fail(p, t, NULL, "'%.*s' stands here for the second time; the first is %s:%u",
+		    SHOWN(t), seen->file, seen->line);
 	return false;
 }
 
@@ -304,7 +307,10 @@ static void parse_one(struct parser *p, const struct token *t)
 		}
 		words_guess_offer(&guess, s->name);
 	}
-	if (guess.best)
+	if (rules_is_word(t))
+		parse_fail(p, t, "allow or deny before it",
+		    "'%.*s' is a word of rules, and begins none", SHOWN(t));
+	else if (guess.best)
 		parse_fail(p, t, NULL, "unknown statement '%.*s'; did you mean '%s'?", SHOWN(t),
 		    guess.best);
 	else

@@ -118,7 +118,7 @@ struct definition *parse_add_name(struct parser *p, enum name_space space, const
 
 /* Numbers and quantities; each reports its mistakes and returns whether there was none. */
 bool parse_number(struct parser *p, const struct token *t, unsigned min, unsigned max,
-    const char *what, unsigned *ret);
+    const char *expected, unsigned *ret);
 bool parse_time(struct parser *p, const struct token *t, uint64_t *ret_ms);
 bool parse_size(struct parser *p, const struct token *t, uint64_t *ret_bytes);
 bool parse_rate(struct parser *p, const struct token *t, uint64_t *ret_bytes);

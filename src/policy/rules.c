@@ -64,6 +64,7 @@ struct build {
 	const struct word *table;
 	const char *what;
 	unsigned *mask;
+	bool after_value; /* the last word took one value, not a list */
 };
 
 /* Parses what follows the word at `t`; returns the token behind, or NULL after a mistake. */
@@ -578,7 +579,7 @@ static const struct token *word_sessions(struct parser *p, const struct token *t
 	unsigned n;
 
 	(void)b;
-	return parse_number(p, t + 1, 1, 1000000, "a number of sessions", &n) ? t + 2 : NULL;
+	return parse_number(p, t + 1, 1, 1000000, "a number from 1 to 1000000", &n) ? t + 2 : NULL;
 }
 
 /* The words from `t` to before `end` on one line, for `tabi explain`. */
@@ -625,8 +626,14 @@ static void add_term(
 	rule->terms = both;
 }
 
-static void unknown_word(struct parser *p, const struct token *t)
+static void unknown_word(struct parser *p, const struct token *t, const struct build *b)
 {
+	const char *words =
+	    b->rule->allow
+		? "all, from, to, port, user, group, command, protocol, method, listener, during, "
+		  "log, via, egress, for, idle, rate, quota or sessions"
+		: "all, from, to, port, user, group, command, protocol, method, listener, during "
+		  "or log";
 	struct words_guess guess = words_guess_for(t->text, t->len);
 
 	if (t->kind == TOKEN_COMMA) {
@@ -640,12 +647,12 @@ static void unknown_word(struct parser *p, const struct token *t)
 	if (guess.best)
 		parse_fail(p, t, NULL, "unknown word '%.*s' in a rule; did you mean '%s'?",
 		    SHOWN(t), guess.best);
+	else if (t[-1].kind == TOKEN_WORD && !find_rule_word(&t[-1]) && !b->after_value)
+		parse_fail(p, t, words,
+		    "unknown word '%.*s' in a rule; in a list it is '%.*s,%.*s'", SHOWN(t),
+		    SHOWN(&t[-1]), SHOWN(t));
 	else
-		parse_fail(p, t,
-		    "all, from, to, port, user, group, command, protocol, method, listener, "
-		    "during, "
-		    "log, or after 'allow' also via, egress, for, idle, rate, quota or sessions",
-		    "unknown word '%.*s' in a rule", SHOWN(t));
+		parse_fail(p, t, words, "unknown word '%.*s' in a rule", SHOWN(t));
 }
 
 /* The words of a rule from `t` on. Sets `*ret_said` where one says which requests are meant. */
@@ -658,7 +665,7 @@ static bool read_words(struct parser *p, const struct token *t, struct build *b,
 		const struct token *end;
 
 		if (!w) {
-			unknown_word(p, t);
+			unknown_word(p, t, b);
 			return false;
 		}
 		if (!parse_once(p, &seen[w - rule_words], t))
@@ -674,6 +681,7 @@ static bool read_words(struct parser *p, const struct token *t, struct build *b,
 		end = w->parse(p, t, b);
 		if (!end)
 			return false;
+		b->after_value = w->grant;
 		if (w->grant)
 			add_term(p, b->rule, t, end);
 		t = end;

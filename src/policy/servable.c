@@ -85,13 +85,9 @@ static void check_open(
 	if (!rule)
 		return;
 	diag_add(diags, &l->at,
-	    "an 'auth' statement, a 'from' with your own nets in that rule, or the word 'open' "
-	    "after "
-	    "this address if strangers are welcome",
-	    "anybody who can reach '%.60s' may use it as a proxy without a password, by the rule "
-	    "of "
-	    "%s:%u",
-	    l->text, rule->at.file, rule->at.line);
+	    "'auth', a 'from' with your own nets in that rule, or 'open' behind this address",
+	    "strangers may use '%.60s' without a password, by the rule of %s:%u", l->text,
+	    rule->at.file, rule->at.line);
 }
 
 /* A rule that can never match is a slip, and one that hides: nothing else would tell. */
@@ -101,10 +97,10 @@ static void check_proof(
 	if ((rule->users || rule->n_groups > 0) && (policy->methods & ~(unsigned)AUTH_NONE) == 0)
 		diag_add(diags, &rule->at,
 		    "an 'auth' statement, such as: auth password /etc/tabi/users",
-		    "this rule asks for a user, and nothing lets a client prove to be one");
+		    "this rule asks for a user, but without 'auth' nobody can prove to be one");
 	else if (rule->methods != 0 && (rule->methods & policy->methods) == 0)
-		diag_add(diags, &rule->at, "an 'auth' statement that offers the method",
-		    "this rule asks for a method that is not offered");
+		diag_add(diags, &rule->at, NULL,
+		    "this rule asks for a method that no 'auth' statement offers");
 }
 
 int policy_check_servable(const struct policy *policy, struct diagnostics *diags)

@@ -32,6 +32,25 @@ static size_t count(const struct token *t, char c)
 	return n;
 }
 
+/* What is wrong with something that has no ':' or begins with one. */
+static void missing_half(struct parser *p, const struct token *t)
+{
+	struct ip ip;
+	uint16_t port;
+
+	if (ip_parse(t->text, t->len, &ip) == 0)
+		parse_fail(
+		    p, t, "ADDRESS:PORT, such as 127.0.0.1:1080", "'%.*s' has no port", SHOWN(t));
+	else if (t->len > 0 && t->text[0] == ':')
+		parse_fail(p, t, "*:PORT for every address, or ADDRESS:PORT",
+		    "'%.*s' has no address", SHOWN(t));
+	else if (port_parse(t->text, t->len, &port) == 0)
+		parse_fail(p, t, "*:PORT for every address, or ADDRESS:PORT",
+		    "'%.*s' is a port without an address", SHOWN(t));
+	else
+		parse_fail(p, t, listen_expected, "'%.*s' is not something to listen on", SHOWN(t));
+}
+
 /* ADDRESS:PORT with the mistakes that are made in it. */
 static bool read_tcp(struct parser *p, const struct token *t, struct policy_listener *l)
 {
@@ -39,13 +58,8 @@ static bool read_tcp(struct parser *p, const struct token *t, struct policy_list
 	size_t host_len = colon ? (size_t)(colon - t->text) : t->len;
 	const char *host = t->text;
 
-	if (!colon) {
-		parse_fail(p, t, listen_expected, "'%.*s' is not something to listen on", SHOWN(t));
-		return false;
-	}
-	if (host_len == 0) {
-		parse_fail(
-		    p, t, "*:PORT for every address", "the address is missing in '%.*s'", SHOWN(t));
+	if (!colon || host_len == 0) {
+		missing_half(p, t);
 		return false;
 	}
 	if (host[0] != '[' && count(t, ':') > 1) {
@@ -58,8 +72,9 @@ static bool read_tcp(struct parser *p, const struct token *t, struct policy_list
 		host_len -= 2;
 	}
 	if (ip_parse(host, host_len, &l->addr.ip)) {
-		parse_fail(p, t, listen_expected, "'%.*s' is not the address of a machine",
-		    (int)(host_len < 60 ? host_len : 60), host);
+		parse_fail(p, t,
+		    "an address, such as 127.0.0.1:1080 or [::1]:1080 for this machine alone",
+		    "'%.*s' is not an address", (int)(host_len < 60 ? host_len : 60), host);
 		return false;
 	}
 	return read_port(p, t, colon + 1, t->len - (size_t)(colon - t->text) - 1, l);
@@ -210,7 +225,7 @@ void serve_listen(struct parser *p, const struct token *t)
 		return;
 	l.optional = strcmp(l.at.file, parse_default_name) == 0;
 	for (t += 2; t && t->kind != TOKEN_END;) {
-		const struct word *w = parse_keyword(p, t, listen_words, "word in 'listen'");
+		const struct word *w = parse_keyword(p, t, listen_words, "word");
 
 		if (!w || !parse_once(p, &seen[w->value], t))
 			return;
@@ -248,7 +263,7 @@ static void add_auth(
 
 		if (other->method == method) {
 			parse_fail(p, t, NULL,
-			    "'auth %.*s' after another that answers the same, at %s:%u", SHOWN(t),
+			    "'auth %.*s' does what the one of %s:%u does already", SHOWN(t),
 			    other->at.file, other->at.line);
 			return;
 		}
@@ -328,7 +343,7 @@ static bool limit_value(struct parser *p, const struct token *t, enum limit_word
 
 	switch (word) {
 	case LIMIT_SESSIONS:
-		return parse_number(p, t, 1, 1000000, "a number of sessions", &number);
+		return parse_number(p, t, 1, 1000000, "a number from 1 to 1000000", &number);
 	case LIMIT_RATE:
 		return parse_rate(p, t, &bytes);
 	case LIMIT_QUOTA:

@@ -51,7 +51,7 @@ void setting_workers(struct parser *p, const struct token *t)
 	if (!parse_once(p, &p->seen[SETTING_WORKERS], t))
 		return;
 	if (!token_is(t + 1, "auto") &&
-	    !parse_number(p, t + 1, 1, WORKERS_MAX, "auto or a number of workers", &n))
+	    !parse_number(p, t + 1, 1, WORKERS_MAX, "auto or a number from 1 to 512", &n))
 		return;
 	if (parse_end(p, t + 2))
 		p->policy->set.workers = n;
@@ -121,7 +121,7 @@ void setting_log(struct parser *p, const struct token *t)
 		return;
 	t++;
 	do {
-		const struct word *w = parse_keyword(p, t, log_words, "word in 'log'");
+		const struct word *w = parse_keyword(p, t, log_words, "word");
 		struct position *seen;
 
 		if (!w)

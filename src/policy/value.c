@@ -86,16 +86,13 @@ static bool read_quantity(const struct token *t, const struct unit *units, uint6
 }
 
 bool parse_number(struct parser *p, const struct token *t, unsigned min, unsigned max,
-    const char *what, unsigned *ret)
+    const char *expected, unsigned *ret)
 {
-	char expected[80];
-
-	snprintf(expected, sizeof(expected), "a number from %u to %u", min, max);
 	if (!parse_word(p, t, expected))
 		return false;
 	if (t->len > 0 && read_digits(t->text, t->len, ret) == t->len && *ret >= min && *ret <= max)
 		return true;
-	parse_fail(p, t, expected, "'%.*s' is not %s", SHOWN(t), what);
+	parse_fail(p, t, expected, "'%.*s' is not allowed here", SHOWN(t));
 	return false;
 }
 
@@ -173,8 +170,8 @@ static void bad_address(struct parser *p, const struct token *t, size_t len)
 
 	snprintf(shown, sizeof(shown), "%.*s", (int)(len < 60 ? len : 60), t->text);
 	if (len > 0 && t->text[0] == '[')
-		parse_fail(p, t, "it without brackets, which are for addresses with a port",
-		    "'%s' is not a net", shown);
+		parse_fail(p, t, "the address without them",
+		    "brackets around '%s' are for addresses with a port", shown);
 	else if (memchr(t->text, ':', len))
 		parse_fail(p, t, "an address such as 2001:db8::1 or a net such as 2001:db8::/32",
 		    "'%s' is not an IPv6 address", shown);
@@ -288,15 +285,14 @@ void parse_host(struct parser *p, const struct token *t, struct host_set *set)
 		return;
 	}
 	if (memchr(name, '/', len) || memchr(name, ':', len)) {
-		bad_pattern(p, t, "a host has no scheme, port or path; ports go after 'port'");
+		bad_pattern(p, t, "a host has no scheme, port or path");
 		return;
 	}
 	err = addr_set_host(&addr, name, len);
 	if (err == 0 && addr.kind == ADDR_IP) {
-		bad_pattern(
-		    p, t, "this is an address, not a host name; addresses belong to a 'net'");
+		bad_pattern(p, t, "this is an address; addresses belong to a 'net'");
 	} else if (err == ERR_NUMERIC_NAME) {
-		bad_pattern(p, t, "this would be read as a number, not as a host name");
+		bad_pattern(p, t, "some programs read this as an IPv4 address");
 	} else if (err) {
 		bad_pattern(p, t, "this is not a host name");
 	} else {

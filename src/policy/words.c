@@ -77,7 +77,7 @@ static unsigned slips_between(const char *a, size_t a_len, const char *b, size_t
 struct words_guess words_guess_for(const char *text, size_t len)
 {
 	/* One more than what is near enough. */
-	return (struct words_guess){.text = text, .len = len, .slips = len <= 3 ? 2 : 3};
+	return (struct words_guess){.text = text, .len = len, .slips = len <= 4 ? 2 : 3};
 }
 
 void words_guess_offer(struct words_guess *g, const char *candidate)
@@ -88,8 +88,7 @@ void words_guess_offer(struct words_guess *g, const char *candidate)
 	if (len > GUESS_MAX || g->len > GUESS_MAX || g->len == 0)
 		return;
 	slips = slips_between(g->text, g->len, candidate, len);
-	/* Two slips in a word of three letters leave nothing of it. */
-	if (slips < g->slips && (slips < 2 || len > 3)) {
+	if (slips < g->slips) {
 		g->slips = slips;
 		g->best = candidate;
 	}

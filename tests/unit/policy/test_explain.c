@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests and the rules that decide them, on the path of `tabi explain`.
+ *
+ * argv[1] is the folder: each line of NAME.requests is "REQUEST => FIRST LINE OF THE ANSWER" about
+ * NAME.conf, or "=> error: MESSAGE" for a request with a mistake.
+ */
+#include "policy/explain.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/source.h"
+#include "fixture.h"
+#include "proto/err.h"
+
+#define NOW (10 * 60)
+
+static struct policy *load(const char *name)
+{
+	struct diagnostics diags;
+	struct policy *policy;
+	struct source source;
+
+	source_init(&source);
+	if (policy_parse(&source.parse, name, &policy, &diags) == 0)
+		policy_check_servable(policy, &diags);
+	source_print_mistakes(&diags, stderr);
+	assert_int_equal(diags.n, 0);
+	diagnostics_free(&diags);
+	source_fini(&source);
+	return policy;
+}
+
+static void answer(
+    const struct policy *policy, const char *text, size_t len, unsigned line, char *buf, size_t cap)
+{
+	const struct explain_origin origin = {.file = "requests", .line = line};
+	struct diagnostics diags = {0};
+	struct explain_request request;
+	int err = explain_parse(policy, &origin, text, len, NOW, &request, &diags);
+
+	if (err == 0) {
+		explain_format(policy, &request, buf, cap);
+		buf[strcspn(buf, "\n")] = '\0';
+		explain_fini(&request);
+	} else {
+		assert_int_equal(err, ERR_MALFORMED);
+		assert_true(diags.n > 0);
+		assert_int_equal(diags.list[0].line, line);
+		snprintf(buf, cap, "error: %s", diags.list[0].message);
+	}
+	diagnostics_free(&diags);
+}
+
+static void requests_are_decided_as_expected(void **state)
+{
+	const char *name = *state;
+	char conf[300], line[1000], said[8192];
+	unsigned n_asked = 0, n_wrong = 0, number = 0;
+	struct policy *policy;
+	FILE *f = fopen(name, "re");
+
+	assert_non_null(f);
+	snprintf(conf, sizeof(conf), "%.*s.conf", (int)(strrchr(name, '.') - name), name);
+	policy = load(conf);
+	while (fgets(line, sizeof(line), f)) {
+		char *arrow = strstr(line, " => ");
+
+		number++;
+		line[strcspn(line, "\n")] = '\0';
+		if (line[0] == '#' || line[0] == '\0')
+			continue;
+		assert_non_null(arrow);
+		answer(policy, line, (size_t)(arrow - line), number, said, sizeof(said));
+		n_asked++;
+		if (strcmp(said, arrow + 4) != 0) {
+			print_error("%s:%u: %s\n    but said: %s\n", name, number, line, said);
+			n_wrong++;
+		}
+	}
+	fclose(f);
+	policy_free(policy);
+	assert_int_equal(n_wrong, 0);
+	assert_true(n_asked > 10);
+}
+
+static int is_requests(const struct dirent *entry)
+{
+	const char *dot = strrchr(entry->d_name, '.');
+
+	return dot && strcmp(dot, ".requests") == 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct dirent **entries;
+	struct CMUnitTest *tests;
+	int n, status;
+
+	if (argc != 2 || chdir(argv[1]) != 0)
+		return 2;
+	n = scandir(".", &entries, is_requests, alphasort);
+	if (n <= 0)
+		return 2;
+	tests = calloc((size_t)n, sizeof(*tests));
+	if (!tests)
+		return 2;
+	for (int i = 0; i < n; i++)
+		tests[i] = (struct CMUnitTest){.name = entries[i]->d_name,
+		    .test_func = requests_are_decided_as_expected,
+		    .initial_state = entries[i]->d_name};
+	status = _cmocka_run_group_tests("explain", tests, (size_t)n, NULL, NULL);
+	for (int i = 0; i < n; i++)
+		free(entries[i]);
+	free(entries);
+	free(tests);
+	return status;
+}
