@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "proto/err.h"
+#include "proto/socks5.h"
 
 #define HOPS_MAX 3
 
@@ -449,6 +450,42 @@ static void answers_in_advance_are_bounded(void **state)
 	assert_false(out.failed);
 }
 
+/* The failure is where the last thing that was really sent is, not what would have come next. */
+static void fails_where_it_stood(void **state)
+{
+	struct wire_reader in = wire_reader_of("\x05", 1), more = wire_reader_of("\x05\x00", 2);
+	uint8_t asked[CONNECT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(asked, sizeof(asked));
+	static struct world w;
+	struct connect c;
+
+	(void)state;
+	start_world(&w, 1, "192.0.2.1:80");
+	w.hops[0].scheme = URL_SOCKS5;
+	connect_init(&c, w.hops, 1, COMMAND_CONNECT, &w.target);
+	assert_int_equal(connect_step(&c, &in, &out), CONNECT_MORE);
+	assert_int_equal(c.want, 1);
+	assert_int_equal(connect_eof(&c, &more), CONNECT_FAILED);
+	assert_int_equal(c.err, ERR_PROXY_TRUNCATED);
+	assert_int_equal(c.stage, CONNECT_AT_METHOD);
+	/* It stays so. */
+	assert_int_equal(connect_step(&c, &more, &out), CONNECT_FAILED);
+	assert_int_equal(out.len, 3);
+}
+
+/* curl reads ten bytes before it looks at any; an address in a failure means nothing anyway. */
+static void failures_have_ten_bytes(void **state)
+{
+	struct addr bound = addr_from_ip(&(struct ip){{0x20, 1}}, 80);
+	uint8_t answer[ACCEPT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(answer, sizeof(answer));
+
+	(void)state;
+	socks5_write_answer(&out, SOCKS5_REFUSED, &bound);
+	assert_int_equal(out.len, 10);
+	assert_memory_equal(answer, "\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00", 10);
+}
+
 /* The machine says nothing and takes nothing while it waits for its caller. */
 static void waits_for_the_caller(void **state)
 {
@@ -513,6 +550,8 @@ int main(void)
 	    cmocka_unit_test(bad_names_are_not_sent),
 	    cmocka_unit_test(users_that_cannot_be_sent),
 	    cmocka_unit_test(answers_in_advance_are_bounded),
+	    cmocka_unit_test(fails_where_it_stood),
+	    cmocka_unit_test(failures_have_ten_bytes),
 	    cmocka_unit_test(waits_for_the_caller),
 	    cmocka_unit_test(stops_while_checking),
 	};

