@@ -10,6 +10,15 @@
 #include "proto/socks5.h"
 #include "proto/userpass.h"
 
+/*
+ * Every step reads from the front of the caller's bytes and either consumes one whole message or
+ * leaves them alone; nothing of a message is kept but what struct accept shows. That is why pieces
+ * do not matter, and tests/vectors holds every case to it.
+ *
+ * A step that fails only returns its error. accept_step() alone writes the refusal and ends, so no
+ * path can forget one or write two; what the refusal looks like follows from protocol and state.
+ */
+
 /* The so-many-th 407 closes the connection. */
 #define HTTP_TRIES_MAX 3
 
@@ -106,6 +115,7 @@ static int ask_caller(struct accept *a)
 	return WIRE_DONE;
 }
 
+/* What is not here is read to its end all the same, and then refused. */
 static enum command socks4_command(uint8_t code)
 {
 	switch (code) {
@@ -182,6 +192,8 @@ static int step_greeting(struct accept *a, struct wire_reader *in, struct wire_w
 	return WIRE_DONE;
 }
 
+/* A version other than 1 is answered 01 01, not REP: that is what the client reads here, for all
+ * that it has written something else (a request, mostly, that it should have kept back). */
 static int step_userpass(struct accept *a, struct wire_reader *in)
 {
 	struct userpass q;
@@ -229,7 +241,13 @@ static enum command socks5_command(uint8_t code)
 	}
 }
 
-/* RSV is not looked at: a later draft made it a byte of flags (protocol.md section 6.2). */
+/*
+ * The order of what can be wrong is the order in which it can be known: the version, the type of
+ * the address (its length is then unknown, so nothing behind it can be read), and with the message
+ * whole the command and the address.
+ *
+ * RSV is not looked at: a later draft made it a byte of flags (protocol.md section 6.2).
+ */
 static int step_socks5_request(struct accept *a, struct wire_reader *in)
 {
 	struct socks5_request q;
@@ -268,7 +286,10 @@ static int challenge(struct accept *a, int err, struct wire_writer *out)
 	return WIRE_DONE;
 }
 
-/* Credentials, where they are needed or brought along and can be checked. */
+/*
+ * Credentials, where they are needed or brought along and can be checked. Each request stands for
+ * itself (RFC 9110 section 11.7.2): a user of the one before must not stay behind.
+ */
 static int http_authenticate(
     struct accept *a, const struct http_request *q, struct wire_writer *out)
 {
@@ -293,7 +314,12 @@ static int http_authenticate(
 	return rc;
 }
 
-/* The target of CONNECT is HOST:PORT and nothing else; the Host field has no say. */
+/*
+ * The target of CONNECT is HOST:PORT and nothing else; the Host field has no say, but must be there
+ * once (RFC 9112 section 3.2). CONNECT has no content: bytes behind the block belong to the tunnel,
+ * and a body in between would be somebody's second opinion of where it begins. Two credentials are
+ * two opinions of who asks.
+ */
 static int http_judge(struct accept *a, const struct http_request *q)
 {
 	int rc;
@@ -398,6 +424,7 @@ static int step(struct accept *a, struct wire_reader *in, struct wire_writer *ou
 	return WIRE_MORE;
 }
 
+/* err.h knows no listener; what it says of credentials holds where there are any to give. */
 static int http_status(const struct accept *a, int err)
 {
 	int status = err_http_status(err);
@@ -461,6 +488,7 @@ static void write_refusal(const struct accept *a, int err, struct wire_writer *o
 	}
 }
 
+/* Secrets do not outlive the handshake, however long the caller keeps the struct. */
 static void end(struct accept *a, int err)
 {
 	a->state = ACCEPT_AT_END;

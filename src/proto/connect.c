@@ -10,6 +10,15 @@
 #include "proto/userpass.h"
 
 /*
+ * A hop is a small state machine of its own, and the chain is that machine begun anew over the same
+ * bytes: what the previous proxy relays looks just like a connection to the next one. Nothing of a
+ * message is kept between steps, so pieces do not matter.
+ *
+ * `want` counts the bytes that are certainly still part of the proxy's answer. For SOCKS that is
+ * known to the byte; of HTTP only the shortest end is, so it is read by one or two bytes at a time.
+ */
+
+/*
  * No hop writes more than this in all; the longest is an HTTP request with credentials of 255 bytes
  * each. An honest proxy never makes one step write for two hops, for it cannot answer what it has
  * not been asked; one that tries must not overrun the writer.
@@ -61,6 +70,7 @@ static int hop_target(const struct connect *c, struct addr *ret_target)
 	return 0;
 }
 
+/* Either is enough: RFC 1929 and Basic can say an empty user, and servers that take one exist. */
 static bool has_credentials(const struct url *hop)
 {
 	return hop->has_user || hop->has_password;
@@ -242,6 +252,7 @@ static int step_method(struct connect *c, struct wire_reader *in, struct wire_wr
 	return WIRE_DONE;
 }
 
+/* Any status but 0 is a failure (RFC 1929 section 2). */
 static int step_auth(struct connect *c, struct wire_reader *in, struct wire_writer *out)
 {
 	uint8_t status;
@@ -307,6 +318,7 @@ static int step_http_reply(struct connect *c, struct wire_reader *in)
 	}
 	if (rc < 0)
 		return ERR_PROXY_PROTOCOL;
+	/* Nobody asked to switch protocols. */
 	if (status < 200)
 		return refused(c, ERR_PROXY_PROTOCOL, status);
 	if (status == 407)

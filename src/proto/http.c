@@ -94,7 +94,8 @@ static struct http_text trim(struct http_text text)
 	return text;
 }
 
-/* HTTP/1.x; a higher minor version is read as 1.1 (RFC 9110 section 2.5). */
+/* HTTP/1.x, in capitals as RFC 9112 section 2.3 has it; a higher minor version is read as 1.1 (RFC
+ * 9110 section 2.5). */
 static bool is_http1(const struct http_text *version)
 {
 	return version->len == 8 && memcmp(version->at, "HTTP/1.", 7) == 0 &&
@@ -132,6 +133,7 @@ static void field_transfer_encoding(struct http_request *q, struct http_text val
 	q->has_body = true;
 }
 
+/* Several fields add up: one that is not zero is enough, and so is one that is no number. */
 static void field_content_length(struct http_request *q, struct http_text value)
 {
 	q->has_body |= value.len == 0;
@@ -195,8 +197,8 @@ static int read_first_line(struct wire_reader *r, struct http_text *ret_line)
 }
 
 /*
- * Line by line, so that an error is found at the line it stands in however much is behind it; a
- * whole block is parsed anew each time more of it arrives, of at most 16 KiB.
+ * Line by line, so that an error is found at the line it stands in however much is behind it; an
+ * incomplete block is parsed anew with each line that it grows by, of which there are few.
  */
 static int read_head(struct wire_reader *r, struct http_request *q)
 {
@@ -436,6 +438,8 @@ static int parse_status_line(struct http_text line, int *ret_status)
 	return 0;
 }
 
+/* Fields of an answer are not looked at: in one to CONNECT none of them means anything, not even
+ * those that would give a length (RFC 9110 section 9.3.6). */
 static int read_answer_head(struct wire_reader *r, int *ret_status)
 {
 	struct http_text line;

@@ -9,6 +9,7 @@ static bool read_version(struct wire_reader *r)
 	return wire_left(r) == 0 || wire_read_u8(r) == SOCKS5_VERSION;
 }
 
+/* A count of 0 is whole: the client waits for the refusal, and no method will follow. */
 int socks5_read_greeting(struct wire_reader *in, struct socks5_greeting *ret_greeting)
 {
 	struct wire_reader r = *in;
@@ -53,6 +54,7 @@ void socks5_write_choice(struct wire_writer *out, uint8_t method)
 	wire_write_u8(out, method);
 }
 
+/* The type decides the length, so behind an unknown one nothing can be read any more. */
 int socks5_read_address(struct wire_reader *in, struct socks5_address *ret_address)
 {
 	struct wire_reader r = *in;
@@ -115,6 +117,7 @@ int socks5_read_answer(struct wire_reader *in, struct socks5_answer *ret_answer)
 	if (r.failed)
 		return WIRE_MORE;
 	rc = WIRE_DONE;
+	/* Tor's failures have address type 0, others end behind the code: do not look further. */
 	if (a.code == SOCKS5_SUCCEEDED) {
 		wire_read_u8(&r);
 		rc = r.failed ? WIRE_MORE : socks5_read_address(&r, &a.bound);
