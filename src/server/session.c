@@ -192,6 +192,7 @@ static int send_answer(struct session *s, const struct wire_writer *out)
 
 	if (out->len == 0)
 		return 0;
+	s->hs->answered = true;
 	n = send(client_fd(s), out->data, out->len, MSG_NOSIGNAL);
 	return n == (ssize_t)out->len ? 0 : ERR_CLIENT_RESET;
 }
@@ -265,7 +266,8 @@ static void refuse(struct session *s, int reason)
 
 	if (s->hs->accept.state != ACCEPT_AT_END)
 		accept_reply(&s->hs->accept, reason, NULL, &out);
-	if (send_answer(s, &out) == 0)
+	/* Whom nothing was ever said has nothing to lose. */
+	if (send_answer(s, &out) == 0 && s->hs->answered)
 		linger(s);
 	else
 		close_session(s);

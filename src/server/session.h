@@ -67,7 +67,8 @@ struct handshake {
 	 * are early data. */
 	uint8_t *in; /* owned */
 	uint32_t in_at, in_len, in_cap;
-	bool eof; /* the client has ended its sending half */
+	bool eof;      /* the client has ended its sending half */
+	bool answered; /* something was sent to the client */
 
 	/* At most one of these is under way, as the state says. */
 	struct auth_check *check;
