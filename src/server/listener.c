@@ -15,6 +15,8 @@
 /* Accepted in one go, before others get their turn. */
 #define BATCH 64
 #define RETRY_MS 100
+/* At most one line about resting in so long. */
+#define QUIET_MS 1000
 
 static void retry(struct timer *timer);
 
@@ -74,14 +76,34 @@ static void retry(struct timer *timer)
 	listeners_wake(all);
 }
 
-/* The system has nothing to accept with. Rests, and says so once a while, not once a connection. */
+static bool may_say(struct listeners *all)
+{
+	uint64_t now = loop_now(&all->worker->loop);
+
+	if (now < all->quiet_until)
+		return false;
+	all->quiet_until = now + QUIET_MS;
+	return true;
+}
+
+/* The system has nothing to accept with. */
 static void rest_for_want(struct listeners *all, int err)
 {
-	if (!all->resting)
+	if (may_say(all))
 		log_say(LOG_AT_WARN, "cannot accept: %s; trying again every %d ms", strerror(err),
 		    RETRY_MS);
 	set_resting(all, true);
 	timer_start(&all->retry, RETRY_MS);
+}
+
+/* The next session that ends wakes us. */
+static void rest_for_room(struct listeners *all)
+{
+	if (may_say(all))
+		log_say(LOG_AT_WARN,
+		    "%u sessions are all that the limit of descriptors allows; others wait",
+		    all->worker->max_sessions);
+	set_resting(all, true);
 }
 
 static bool is_want(int err)
@@ -119,8 +141,7 @@ static void on_connection(struct watch *watch, unsigned events)
 	(void)events;
 	for (int i = 0; i < BATCH && !all->resting; i++) {
 		if (full(all->worker)) {
-			/* session_gone wakes us. */
-			set_resting(all, true);
+			rest_for_room(all);
 			return;
 		}
 		if (!accept_one(l))

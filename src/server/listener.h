@@ -26,7 +26,8 @@ struct listeners {
 	struct listener **list; /* owned */
 	size_t n;
 	bool resting;
-	struct timer retry; /* while resting for want of the system's resources */
+	struct timer retry;   /* while resting for want of the system's resources */
+	uint64_t quiet_until; /* loop_now(): the log has heard of it and need not yet again */
 };
 
 void listeners_init(struct listeners *all, struct worker *worker);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,9 +57,10 @@ static int open_tcp(const struct ip *ip, bool v6, uint16_t port, bool reuse_port
 		err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (!err && reuse_port)
 		err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	/* Accepted sockets inherit it: no call per connection. */
+	/* Accepted sockets inherit both: no call per connection. */
 	if (!err)
-		err = set_int(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, 1);
+		err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	socket_keep_urgent(fd);
 	if (!err && bind(fd, (struct sockaddr *)&sa, len) < 0)
 		err = -errno;
 	if (!err && listen(fd, BACKLOG) < 0)

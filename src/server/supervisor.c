@@ -203,6 +203,22 @@ static void log_death(unsigned number, pid_t pid, int status)
 		    WEXITSTATUS(status));
 }
 
+static void kill_all(struct supervisor *s)
+{
+	for (unsigned i = 0; i < s->n_children; i++)
+		if (s->children[i].pid != 0)
+			kill(s->children[i].pid, SIGKILL);
+}
+
+/* Before all is ready a worker that ends says that its start cannot work: another would not either.
+ */
+static void give_up(struct supervisor *s)
+{
+	s->failed = true;
+	s->stopping = true;
+	kill_all(s);
+}
+
 static void reap(struct supervisor *s)
 {
 	int status;
@@ -219,8 +235,11 @@ static void reap(struct supervisor *s)
 		c->channel = -1;
 		if (s->stopping && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			continue;
-		log_death((unsigned)(c - s->children), pid, status);
+		if (!s->failed)
+			log_death((unsigned)(c - s->children), pid, status);
 		plan_restart(c);
+		if (!s->ready && WIFEXITED(status))
+			give_up(s);
 	}
 }
 
@@ -257,13 +276,6 @@ static void send_all(struct supervisor *s, enum channel_word word, int number)
 	for (unsigned i = 0; i < s->n_children; i++)
 		if (s->children[i].channel >= 0)
 			(void)channel_send(s->children[i].channel, &msg, NULL, 0);
-}
-
-static void kill_all(struct supervisor *s)
-{
-	for (unsigned i = 0; i < s->n_children; i++)
-		if (s->children[i].pid != 0)
-			kill(s->children[i].pid, SIGKILL);
 }
 
 /* ---- ready, stop, reload ---- */
@@ -390,9 +402,7 @@ static void on_failure(struct supervisor *s, struct child *c, int err)
 		kill(c->pid, SIGKILL);
 		return;
 	}
-	s->failed = true;
-	s->stopping = true;
-	kill_all(s);
+	give_up(s);
 }
 
 static void on_word(struct supervisor *s, struct child *c)
