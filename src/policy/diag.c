@@ -129,23 +129,9 @@ void diag_sort(struct diagnostics *d, const char *const *files, size_t n_files)
 	}
 }
 
-struct out {
-	char *buf;
-	size_t cap, len;
-};
-
-static void put(struct out *o, const char *bytes, size_t n)
+size_t diag_character(const char *text, size_t left)
 {
-	for (size_t i = 0; i < n && o->len + 1 < o->cap; i++)
-		o->buf[o->len++] = bytes[i];
-}
-
-/*
- * Length of the character at `s`, or 0 where it is none that may go to a terminal: control bytes,
- * C1 controls and what is not UTF-8.
- */
-static size_t character(const unsigned char *s, size_t left)
-{
+	const unsigned char *s = (const unsigned char *)text;
 	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
 
 	if (n == 1)
@@ -158,6 +144,17 @@ static size_t character(const unsigned char *s, size_t left)
 	return n;
 }
 
+struct out {
+	char *buf;
+	size_t cap, len;
+};
+
+static void put(struct out *o, const char *bytes, size_t n)
+{
+	for (size_t i = 0; i < n && o->len + 1 < o->cap; i++)
+		o->buf[o->len++] = bytes[i];
+}
+
 /* Puts the characters from number `first` (from 0) to before `last`, made harmless. Returns the
  * number of the one behind. */
 static size_t put_text(struct out *o, const char *text, size_t first, size_t last)
@@ -165,7 +162,7 @@ static size_t put_text(struct out *o, const char *text, size_t first, size_t las
 	size_t len = strlen(text), i = 0, number = 0;
 
 	while (i < len && number < last) {
-		size_t n = character((const unsigned char *)text + i, len - i);
+		size_t n = diag_character(text + i, len - i);
 
 		if (number >= first && (n > 0 || text[i] == '\t'))
 			put(o, text + i, n ? n : 1);
@@ -188,7 +185,7 @@ static void put_blanks(struct out *o, const char *text, size_t first, size_t las
 	size_t len = strlen(text), i = 0;
 
 	for (size_t number = 0; number < last; number++) {
-		size_t n = i < len ? character((const unsigned char *)text + i, len - i) : 1;
+		size_t n = i < len ? diag_character(text + i, len - i) : 1;
 
 		if (number >= first)
 			put(o, i < len && text[i] == '\t' ? "\t" : " ", 1);

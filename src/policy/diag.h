@@ -24,4 +24,11 @@ bool diag_no_memory(const struct diagnostics *d);
 /* Orders the list by file, as they stand in `files`, then by line and column. */
 void diag_sort(struct diagnostics *d, const char *const *files, size_t n_files);
 
+/*
+ * Length of the character that `text` begins with, or 0 where the byte is none that may go to a
+ * terminal: control bytes, C1 controls and what is not UTF-8. Such a byte is shown as '?', and
+ * counts as a column like any other: whoever counts columns asks this.
+ */
+size_t diag_character(const char *text, size_t left);
+
 #endif

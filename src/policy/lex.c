@@ -28,13 +28,15 @@ void lex_init(struct lex *lex, struct arena *arena, struct diagnostics *diags, c
 		lex->pos = 3;
 }
 
-/* Columns count characters: bytes inside a UTF-8 sequence are none of their own. */
 static unsigned columns(const char *text, size_t len)
 {
 	unsigned n = 0;
 
-	for (size_t i = 0; i < len; i++)
-		n += ((unsigned char)text[i] & 0xc0) != 0x80;
+	for (size_t i = 0; i < len; n++) {
+		size_t character = diag_character(text + i, len - i);
+
+		i += character ? character : 1;
+	}
 	return n;
 }
 
