@@ -116,6 +116,8 @@ const struct token *parse_list(
 		if (!parse_word(p, t, expected))
 			return NULL;
 		item(p, t++, context);
+		if (diag_full(p->diags))
+			return NULL;
 		if (t->kind != TOKEN_COMMA)
 			return t;
 		t++;

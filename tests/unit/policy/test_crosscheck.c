@@ -218,9 +218,6 @@ static bool ip_in_item(const char *item, const struct known *ip, bool allow)
 	const struct known *inside = ip->v4 ? known_of(ip->v4) : NULL;
 	bool own, carried;
 
-	if (strcmp(item, "office") == 0)
-		return ip_in_item("10.1.0.0/16", ip, allow) || ip_in_item("8.8.4.4", ip, allow) ||
-		       ip_in_item("fd00::/8", ip, allow);
 	if (strcmp(item, "internet") == 0) {
 		own = ip->own[0] == '\0';
 		carried = inside && inside->own[0] == '\0';
@@ -234,6 +231,14 @@ static bool ip_in_item(const char *item, const struct known *ip, bool allow)
 		carried = inside && strstr(inside->own, item) != NULL;
 	}
 	return own || (!allow && carried);
+}
+
+static bool ip_in_place(const char *item, const struct known *ip, bool allow)
+{
+	if (strcmp(item, "office") != 0)
+		return ip_in_item(item, ip, allow);
+	return ip_in_item("10.1.0.0/16", ip, allow) || ip_in_item("8.8.4.4", ip, allow) ||
+	       ip_in_item("fd00::/8", ip, allow);
 }
 
 enum answer { NO, YES, UNKNOWN };
@@ -254,7 +259,7 @@ static enum answer place_item(
 		return UNKNOWN;
 	if (strcmp(item, "self") == 0)
 		return a->is_self ? YES : NO;
-	return ip_in_item(item, ip, allow) ? YES : NO;
+	return ip_in_place(item, ip, allow) ? YES : NO;
 }
 
 static bool during_item(const char *item, const struct asked *a)

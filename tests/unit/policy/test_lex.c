@@ -112,11 +112,14 @@ static void long_lines_are_refused(void **state)
 	(void)state;
 	memset(text, ' ', sizeof(text));
 	text[0] = 'a';
-	memcpy(text + LEX_LINE_MAX, "\nb", 2);
+	text[LEX_LINE_MAX] = '\n';
+	text[LEX_LINE_MAX + 1] = 'b';
 	lex_all(text, LEX_LINE_MAX + 2, buf, sizeof(buf));
 	assert_string_equal(buf, "<a>;<b>;");
 	memset(buf, 0, sizeof(buf));
-	memcpy(text + LEX_LINE_MAX, " \nb", 3);
+	text[LEX_LINE_MAX] = ' ';
+	text[LEX_LINE_MAX + 1] = '\n';
+	text[LEX_LINE_MAX + 2] = 'b';
 	lex_all(text, LEX_LINE_MAX + 3, buf, sizeof(buf));
 	assert_string_equal(buf, "!<b>;");
 }
