@@ -64,7 +64,7 @@ struct build {
 	const struct word *table;
 	const char *what;
 	unsigned *mask;
-	bool after_value; /* the last word took one value, not a list */
+	bool after_value; /* what stands before is no list: one value, or the rule's beginning */
 };
 
 /* Parses what follows the word at `t`; returns the token behind, or NULL after a mistake. */
@@ -691,7 +691,7 @@ static bool read_words(struct parser *p, const struct token *t, struct build *b,
 
 void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rule)
 {
-	struct build b = {.rule = rule};
+	struct build b = {.rule = rule, .after_value = true};
 	const struct token *end;
 	bool said = false;
 
