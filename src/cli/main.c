@@ -27,19 +27,30 @@ static void print_usage(FILE *to)
 	fputs("\n'man tabi' tells more; 'tabi COMMAND --help' tells the options of one.\n", to);
 }
 
+/* getopt() begins its complaints with argv[0]. */
+static int run(const struct subcommand *s, int argc, char **argv)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "tabi %s", s->name);
+	argv[0] = name;
+	return s->run(argc, argv);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2) {
 		print_usage(stderr);
 		return 2;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0) {
 		print_usage(stdout);
 		return 0;
 	}
 	for (const struct subcommand *s = subcommands; s->name; s++)
 		if (strcmp(argv[1], s->name) == 0)
-			return s->run(argc - 1, argv + 1);
+			return run(s, argc - 1, argv + 1);
 	fprintf(stderr, "tabi: there is no command '%s'; 'tabi --help' lists them\n", argv[1]);
 	return 2;
 }

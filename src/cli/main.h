@@ -4,8 +4,8 @@
 #define TABI_CLI_MAIN_H
 
 /*
- * argv[0] is the subcommand's own name, argv[1] its first argument. Each returns the exit status:
- * 0, 1 (it failed and said why) or 2 (it was called wrongly). Their table is in main.c.
+ * argv[0] is "tabi" and the subcommand's name, argv[1] its first argument. Each returns the exit
+ * status: 0, 1 (it failed and said why) or 2 (it was called wrongly). Their table is in main.c.
  */
 int check_main(int argc, char **argv);
 int explain_main(int argc, char **argv);

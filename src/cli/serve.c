@@ -18,7 +18,9 @@ static const char usage[] =
     "  -h, --help            show this\n"
     "\n"
     "Without options it is a SOCKS4, SOCKS5 and HTTP CONNECT proxy for this host alone.\n"
-    "SIGHUP reads the configuration again, SIGTERM stops after live sessions have ended.\n";
+    "SIGHUP reads the configuration again. SIGTERM stops: live sessions have 30 seconds to end, "
+    "or\n"
+    "what 'timeout drain' says; a second one cuts them at once.\n";
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -58,8 +60,8 @@ static int read_options(int argc, char **argv, struct supervisor_options *o, con
 	if (optind < argc)
 		return wrong_usage("too many arguments; a configuration file is named with -c");
 	if (o->config && o->n_listen > 0)
-		return wrong_usage(
-		    "--listen has no place beside a configuration: it says where to listen");
+		return wrong_usage("--listen and --config exclude each other: a configuration says "
+				   "where to listen");
 	return -1;
 }
 
