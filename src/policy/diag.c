@@ -24,9 +24,60 @@ static struct diag_memory *memory_of(struct diagnostics *d)
 	return d->memory;
 }
 
-static const char *copy(struct diag_memory *m, const char *text)
+size_t diag_character(const char *text, size_t left)
 {
-	return text ? arena_copy(&m->arena, text, strlen(text)) : NULL;
+	const unsigned char *s = (const unsigned char *)text;
+	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+
+	if (n == 1)
+		return s[0] >= 0x20 && s[0] != 0x7f ? 1 : 0;
+	if (s[0] < 0xc2 || s[0] > 0xf4 || n > left || (s[0] == 0xc2 && s[1] < 0xa0))
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+/* How far the next character goes, whatever it is. */
+static size_t character_or_byte(const char *text, size_t left)
+{
+	size_t n = diag_character(text, left);
+
+	return n ? n : 1;
+}
+
+/* The end of the password of a URL whose authority begins at `text`: its '@'. NULL for none. */
+static const char *password_end(const char *text)
+{
+	return memrchr(text, '@', strcspn(text, " \t"));
+}
+
+/*
+ * A copy without passwords: messages end up in logs, and the lines they show may hold proxy URLs.
+ * One '*' for each character keeps the caret under its word.
+ */
+static const char *copy_masked(struct diag_memory *m, const char *text)
+{
+	size_t len = text ? strlen(text) : 0, n = 0;
+	char *result = text ? arena_alloc(&m->arena, len + 1) : NULL;
+	const char *at = result ? strstr(text, "://") : NULL;
+
+	for (; at; at = strstr(at, "://")) {
+		const char *end = password_end(at += 3);
+		const char *colon = end ? memchr(at, ':', (size_t)(end - at)) : NULL;
+
+		if (!colon)
+			continue;
+		memcpy(result + n, text, (size_t)(colon + 1 - text));
+		n += (size_t)(colon + 1 - text);
+		for (text = colon + 1; text < end; result[n++] = '*')
+			text += character_or_byte(text, (size_t)(end - text));
+		at = text;
+	}
+	if (result)
+		memcpy(result + n, text, strlen(text));
+	return result;
 }
 
 static void append(
@@ -38,10 +89,10 @@ static void append(
 
 	if (!m)
 		return;
-	one.file = copy(m, at->file);
-	one.source = copy(m, at->source ? at->source : "");
-	one.message = copy(m, message);
-	one.expected = copy(m, expected);
+	one.file = copy_masked(m, at->file);
+	one.source = copy_masked(m, at->source ? at->source : "");
+	one.message = copy_masked(m, message);
+	one.expected = copy_masked(m, expected);
 	list = arena_append(&m->arena, d->list, d->n, sizeof(*list));
 	if (m->arena.failed || !list) {
 		m->lost = true;
@@ -127,21 +178,6 @@ void diag_sort(struct diagnostics *d, const char *const *files, size_t n_files)
 			d->list[k] = d->list[k - 1];
 		d->list[k] = one;
 	}
-}
-
-size_t diag_character(const char *text, size_t left)
-{
-	const unsigned char *s = (const unsigned char *)text;
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-
-	if (n == 1)
-		return s[0] >= 0x20 && s[0] != 0x7f ? 1 : 0;
-	if (s[0] < 0xc2 || s[0] > 0xf4 || n > left || (s[0] == 0xc2 && s[1] < 0xa0))
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
 }
 
 struct out {

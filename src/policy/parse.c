@@ -22,6 +22,9 @@ const char parse_default_text[] = "listen 127.0.0.1:1080\n"
 				  "listen [::1]:1080\n"
 				  "allow from loopback to any\n";
 
+/* Characters of a word in a message. */
+#define SHOWN_MAX 60
+
 struct statement_row {
 	const char *name;
 	parse_statement *parse;
@@ -53,6 +56,16 @@ static const struct statement_row statements[] = {
     {"sandbox", setting_sandbox},
     {NULL, NULL},
 };
+
+int parse_shown_length(const struct token *t)
+{
+	const char *scheme_end = memmem(t->text, t->len, "://", 3);
+
+	if (t->len <= SHOWN_MAX)
+		return (int)t->len;
+	return scheme_end && scheme_end < t->text + SHOWN_MAX ? (int)(scheme_end + 3 - t->text)
+							      : SHOWN_MAX;
+}
 
 bool token_is(const struct token *t, const char *word)
 {

@@ -67,8 +67,12 @@ struct parser {
 	size_t n_rules;
 };
 
-/* Two arguments for "%.*s": a word, cut where it is absurdly long. */
-#define SHOWN(t) (int)((t)->len < 60 ? (t)->len : 60), (t)->text
+/*
+ * Two arguments for "%.*s": a word, cut where it is absurdly long. A URL is then cut behind its
+ * scheme: diag_add() masks a password by the '@' behind it, which must not be cut off.
+ */
+#define SHOWN(t) parse_shown_length(t), (t)->text
+int parse_shown_length(const struct token *t);
 
 /* A mistake at a token. */
 #define parse_fail(p, t, ...) diag_add((p)->diags, &(t)->at, __VA_ARGS__)
