@@ -125,12 +125,12 @@ static void log_endpoint(
 
 static void log_destination(struct log_record *rec, const struct session *s)
 {
-	const char *name = s->labels + s->user_len + s->claim_len;
 	char text[ADDR_TEXT_MAX];
 	int n;
 
 	if (s->name_len > 0) {
-		n = snprintf(text, sizeof(text), "%.*s:%u", (int)s->name_len, name, s->port);
+		n = snprintf(text, sizeof(text), "%.*s:%u", (int)s->name_len,
+		    s->labels + s->user_len + s->claim_len, s->port);
 		log_bytes(rec, "to", text, (size_t)n);
 	}
 	if (s->has_address)
