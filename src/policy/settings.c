@@ -7,7 +7,7 @@
 
 #include "policy/diag.h"
 
-#define WORKERS_MAX 512
+#define WORKERS_MAX 256 /* as many as the supervisor has room for */
 #define RESOLVER_PORT 53
 #define RESOLVERS_MAX 16
 #define USER_NAME_MAX 64
@@ -51,7 +51,7 @@ void setting_workers(struct parser *p, const struct token *t)
 	if (!parse_once(p, &p->seen[SETTING_WORKERS], t))
 		return;
 	if (!token_is(t + 1, "auto") &&
-	    !parse_number(p, t + 1, 1, WORKERS_MAX, "auto or a number from 1 to 512", &n))
+	    !parse_number(p, t + 1, 1, WORKERS_MAX, "auto or a number from 1 to 256", &n))
 		return;
 	if (parse_end(p, t + 2))
 		p->policy->set.workers = n;
