@@ -274,7 +274,7 @@ static bool read_line(struct statement *s)
 			return true;
 		read_token(s);
 	}
-	if (s->n >= LEX_TOKENS_MAX)
+	if (s->n >= LEX_TOKENS_MAX && !s->broken)
 		complain(s, s->pos, s->pos, "several statements instead",
 		    "this statement has too many words");
 	return false;

@@ -124,6 +124,31 @@ static void long_lines_are_refused(void **state)
 	assert_string_equal(buf, "!<b>;");
 }
 
+static void endless_statements_are_refused_once(void **state)
+{
+	const size_t lines = LEX_TOKENS_MAX + 5;
+	struct arena arena = {0};
+	struct diagnostics diags = {0};
+	char *text = malloc(lines * 4 + 2);
+	const struct token *t;
+	struct lex lex;
+
+	(void)state;
+	assert_non_null(text);
+	for (size_t i = 0; i < lines; i++)
+		memcpy(text + i * 4, "a \\\n", 4);
+	text[lines * 4] = '\n';
+	text[lines * 4 + 1] = 'b';
+	lex_init(&lex, &arena, &diags, "t", text, lines * 4 + 2);
+	assert_int_equal(lex_statement(&lex, &t), LEX_BROKEN);
+	assert_int_equal(diags.n, 1);
+	assert_int_equal(lex_statement(&lex, &t), LEX_STATEMENT);
+	assert_string_equal(t[0].text, "b");
+	arena_free(&arena);
+	diagnostics_free(&diags);
+	free(text);
+}
+
 static void positions_count_characters(void **state)
 {
 	static const char text[] = "x\n\t\"\xc3\xbc\" \\\n  word";
@@ -160,6 +185,7 @@ int main(void)
 	    cmocka_unit_test(lines_go_on),
 	    cmocka_unit_test(dirt_is_refused),
 	    cmocka_unit_test(long_lines_are_refused),
+	    cmocka_unit_test(endless_statements_are_refused_once),
 	    cmocka_unit_test(positions_count_characters),
 	};
 
