@@ -399,7 +399,7 @@ static bool say_address(struct out *o, const struct policy *policy,
 		say(o, "deny, because that is this proxy itself\n");
 		return false;
 	}
-	if (connect && (ip_classes(ip) & IP_UNSPECIFIED)) {
+	if (connect && (ip_classes(ip) & (IP_UNSPECIFIED | IP_MULTICAST))) {
 		say(o, "deny, because nothing can be reached at that address\n");
 		return false;
 	}
