@@ -21,7 +21,7 @@ static const struct subcommand subcommands[] = {
 
 static void print_usage(FILE *to)
 {
-	fputs("usage: tabi COMMAND [ARGUMENTS]\n\ncommands:\n", to);
+	fputs("usage: tabi COMMAND [ARGUMENTS]\n       tabi --version\n\ncommands:\n", to);
 	for (const struct subcommand *s = subcommands; s->name; s++)
 		fprintf(to, "  %-10s %s\n", s->name, s->summary);
 	fputs("\n'man tabi' tells more; 'tabi COMMAND --help' tells the options of one.\n", to);
@@ -46,6 +46,10 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 	    strcmp(argv[1], "help") == 0) {
 		print_usage(stdout);
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("tabi " TABI_VERSION);
 		return 0;
 	}
 	for (const struct subcommand *s = subcommands; s->name; s++)

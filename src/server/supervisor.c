@@ -280,14 +280,34 @@ static void send_all(struct supervisor *s, enum channel_word word, int number)
 
 /* ---- ready, stop, reload ---- */
 
+/* What is listened on, as one value: "127.0.0.1:1080,[::1]:1080". */
+static void log_listeners(struct log_record *rec, const struct sockets *sockets)
+{
+	const struct policy_listener *last = NULL;
+	char text[1024];
+	size_t len = 0;
+
+	for (size_t i = 0; i < sockets->n; i++) {
+		const struct listening *l = &sockets->list[i];
+		int n;
+
+		/* Of both families it is one in the configuration; of a missing one it is none. */
+		if (l->listener == last || l->fds[0] < 0)
+			continue;
+		last = l->listener;
+		n = snprintf(
+		    text + len, sizeof(text) - len, "%s%s", len > 0 ? "," : "", last->text);
+		len = n < (int)(sizeof(text) - len) ? len + (size_t)n : sizeof(text) - 1;
+	}
+	log_bytes(rec, "listen", text, len);
+}
+
 static void say_ready(struct supervisor *s)
 {
-	const struct policy *policy = s->config->policy;
 	struct log_record rec;
 
 	log_begin(&rec, LOG_AT_INFO, "ready");
-	for (size_t i = 0; i < policy->n_listeners; i++)
-		log_text(&rec, "listen", policy->listeners[i].text);
+	log_listeners(&rec, &s->sockets);
 	log_number(&rec, "workers", s->n_children);
 	log_number(&rec, "pid", (uint64_t)getpid());
 	if (s->user.change)
@@ -511,6 +531,13 @@ static unsigned count_workers(const struct policy_settings *set)
 	return n < WORKERS_MAX ? n : WORKERS_MAX;
 }
 
+static const char *why_not_user(int err)
+{
+	if (err == -ENOENT)
+		return "there is no such user";
+	return err == -EINVAL ? "that is root" : strerror(-err);
+}
+
 /* Everything that can fail for a reason the user should read before anything runs. */
 static int prepare(struct supervisor *s)
 {
@@ -521,8 +548,7 @@ static int prepare(struct supervisor *s)
 	if (err) {
 		fprintf(stderr,
 		    "tabi: cannot run workers as user '%s': %s; name another with 'user'\n",
-		    set->user ? set->user : "nobody",
-		    err == -ENOENT ? "there is no such user" : "it must not be root");
+		    set->user ? set->user : "nobody", why_not_user(err));
 		return err;
 	}
 	fd = open_log(set);
