@@ -12,15 +12,10 @@
 /* Of a longer line only this many characters are shown, those around the mistake. */
 #define SHOWN_MAX 96
 
-struct diag_memory {
-	struct arena arena;
-	bool lost; /* a mistake was found for which there was no memory */
-};
-
-static struct diag_memory *memory_of(struct diagnostics *d)
+static struct arena *memory_of(struct diagnostics *d)
 {
 	if (!d->memory)
-		d->memory = calloc(1, sizeof(struct diag_memory));
+		d->memory = calloc(1, sizeof(struct arena));
 	return d->memory;
 }
 
@@ -57,10 +52,10 @@ static const char *password_end(const char *text)
  * A copy without passwords: messages end up in logs, and the lines they show may hold proxy URLs.
  * One '*' for each character keeps the caret under its word.
  */
-static const char *copy_masked(struct diag_memory *m, const char *text)
+static const char *copy_masked(struct arena *m, const char *text)
 {
 	size_t len = text ? strlen(text) : 0, n = 0;
-	char *result = text ? arena_alloc(&m->arena, len + 1) : NULL;
+	char *result = text ? arena_alloc(m, len + 1) : NULL;
 	const char *at = result ? strstr(text, "://") : NULL;
 
 	for (; at; at = strstr(at, "://")) {
@@ -83,19 +78,21 @@ static const char *copy_masked(struct diag_memory *m, const char *text)
 static void append(
     struct diagnostics *d, const struct position *at, const char *message, const char *expected)
 {
-	struct diag_memory *m = memory_of(d);
+	struct arena *m = memory_of(d);
 	struct diagnostic one = {.line = at->line, .column = at->column, .width = at->width};
 	struct diagnostic *list;
 
-	if (!m)
+	if (!m) {
+		d->lost = true;
 		return;
+	}
 	one.file = copy_masked(m, at->file);
 	one.source = copy_masked(m, at->source ? at->source : "");
 	one.message = copy_masked(m, message);
 	one.expected = copy_masked(m, expected);
-	list = arena_append(&m->arena, d->list, d->n, sizeof(*list));
-	if (m->arena.failed || !list) {
-		m->lost = true;
+	list = arena_append(m, d->list, d->n, sizeof(*list));
+	if (m->failed || !list) {
+		d->lost = true;
 		return;
 	}
 	d->list = list;
@@ -127,19 +124,12 @@ bool diag_full(const struct diagnostics *d)
 	return d->n > DIAG_MAX;
 }
 
-bool diag_no_memory(const struct diagnostics *d)
-{
-	const struct diag_memory *m = d->memory;
-
-	return m && m->lost;
-}
-
 void diagnostics_free(struct diagnostics *d)
 {
-	struct diag_memory *m = d->memory;
+	struct arena *m = d->memory;
 
 	if (m)
-		arena_free(&m->arena);
+		arena_free(m);
 	free(m);
 	*d = (struct diagnostics){0};
 }

@@ -10,16 +10,14 @@
 
 /*
  * Adds a mistake at `at` (whose line may be 0: the file as a whole). `expected` may be NULL. What
- * is given is copied. Running out of memory loses the text and keeps `n` above 0 honest by marking
- * the list, which diag_no_memory() tells.
+ * is given is copied. Running out of memory loses the mistake and sets `d->lost`: a list without
+ * mistakes says nothing unless that is false.
  */
 void diag_add(struct diagnostics *d, const struct position *at, const char *expected,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Is the list full? Then nothing more is worth finding. */
 bool diag_full(const struct diagnostics *d);
-
-bool diag_no_memory(const struct diagnostics *d);
 
 /* Orders the list by file, as they stand in `files`, then by line and column. */
 void diag_sort(struct diagnostics *d, const char *const *files, size_t n_files);

@@ -269,7 +269,7 @@ static int read_text(struct ask *a, struct lex *lex)
 	case LEX_NO_MEMORY:
 		return -ENOMEM;
 	}
-	if (a->p.arena.failed || diag_no_memory(a->p.diags))
+	if (a->p.arena.failed || a->p.diags->lost)
 		return -ENOMEM;
 	return a->p.diags->n > before ? ERR_MALFORMED : 0;
 }

@@ -422,7 +422,7 @@ int policy_parse(struct parse_source *src, const char *name, struct policy **ret
 	p->src = src;
 	p->diags = ret_diags;
 	err = parse_all(p, name);
-	if (diag_no_memory(ret_diags))
+	if (ret_diags->lost)
 		err = -ENOMEM;
 	if (err) {
 		arena_free(&p->arena);

@@ -24,6 +24,7 @@ struct diagnostic {
 struct diagnostics {
 	struct diagnostic *list;
 	size_t n;
+	bool lost;    /* there are more, for which there was no memory */
 	void *memory; /* owned */
 };
 

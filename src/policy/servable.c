@@ -121,5 +121,6 @@ int policy_check_servable(const struct policy *policy, struct diagnostics *diags
 		if (!l->open && !l->unix_path && !is_loopback(l) && (policy->methods & AUTH_NONE))
 			check_open(policy, l, diags);
 	}
-	return diags->n > before || diag_no_memory(diags) ? ERR_MALFORMED : 0;
+	/* Of a list that was full before nothing can be told. */
+	return diags->n > before || diags->lost || diag_full(diags) ? ERR_MALFORMED : 0;
 }
