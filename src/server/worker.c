@@ -2,6 +2,7 @@
 #include "server/worker.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 
 /* Descriptors for what is neither a session nor a listener: loop, channel, name servers, log. */
 #define DESCRIPTORS_ASIDE 32
+/* Fewer sessions than this leave nothing worth giving back. */
+#define TRIM_FROM 512
 
 /* Nothing is left to do: the loop ends by itself once the last handles have closed. */
 static void finish(struct worker *w)
@@ -22,8 +25,27 @@ static void finish(struct worker *w)
 	loop_stop(&w->loop);
 }
 
+/*
+ * The allocator keeps what is freed: one block that lives on at the end of its heap holds all
+ * before it, and after a rush a worker would stay as large as it ever was. So when most of the
+ * sessions of a rush have gone, their pages go back. Three quarters at a time, so that the cost is
+ * spread over many ends.
+ */
+static void give_back_memory(struct worker *w)
+{
+	if (w->n_sessions >= w->most_sessions)
+		w->most_sessions = w->n_sessions + 1;
+	if (w->most_sessions < TRIM_FROM || w->n_sessions > w->most_sessions / 4)
+		return;
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
+	w->most_sessions = w->n_sessions;
+}
+
 void worker_session_gone(struct worker *w)
 {
+	give_back_memory(w);
 	if (w->draining && w->n_sessions == 0)
 		finish(w);
 	else

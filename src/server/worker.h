@@ -37,6 +37,7 @@ struct worker {
 
 	struct session *sessions; /* ring through the first one; NULL when none */
 	unsigned n_sessions, max_sessions;
+	unsigned most_sessions; /* since memory was last given back */
 	unsigned long max_descriptors;
 	bool draining;
 	struct timer drain;
