@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What the network tests stand on: namespaces, the program under test, clients and targets."""
