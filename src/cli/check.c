@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/source.h"
+#include "cli/mistakes.h"
+#include "server/texts.h"
 
 #define DEFAULT_FILE "/etc/tabi/tabi.conf"
 
@@ -32,14 +33,14 @@ static int check_file(const char *name)
 {
 	struct diagnostics diags;
 	struct policy *policy;
-	struct source source;
+	struct texts texts;
 	int err;
 
-	source_init(&source);
-	err = policy_parse(&source.parse, name, &policy, &diags);
+	texts_init(&texts);
+	err = policy_parse(&texts.source, name, &policy, &diags);
 	if (err == 0)
 		err = policy_check_servable(policy, &diags);
-	source_print_mistakes(&diags, stderr);
+	mistakes_print(&diags, stderr);
 	if (err == 0)
 		printf("%s: ok, %zu listener%s, %zu rule%s\n", name, policy->n_listeners,
 		    plural(policy->n_listeners), policy->n_rules, plural(policy->n_rules));
@@ -49,7 +50,7 @@ static int check_file(const char *name)
 		fputs("tabi check: out of memory\n", stderr);
 	policy_free(policy);
 	diagnostics_free(&diags);
-	source_fini(&source);
+	texts_fini(&texts);
 	return err == 0 ? 0 : 1;
 }
 

@@ -9,7 +9,8 @@
 #include <time.h>
 
 #include "cli/main.h"
-#include "cli/source.h"
+#include "cli/mistakes.h"
+#include "server/texts.h"
 #include "policy/hours.h"
 
 #define ANSWER_MAX 65536
@@ -58,7 +59,7 @@ static int explain_one(
 		fputs(answer, stdout);
 		explain_fini(&request);
 	}
-	source_print_mistakes(&diags, stderr);
+	mistakes_print(&diags, stderr);
 	diagnostics_free(&diags);
 	return err < 0 ? 1 : 0;
 }
@@ -106,16 +107,16 @@ static int explain_config(const char *name, int argc, char **argv)
 {
 	struct diagnostics diags;
 	struct policy *policy;
-	struct source source;
+	struct texts texts;
 	int status = 1;
 
-	source_init(&source);
-	if (policy_parse(&source.parse, name, &policy, &diags) == 0)
+	texts_init(&texts);
+	if (policy_parse(&texts.source, name, &policy, &diags) == 0)
 		status = argc > 0 ? explain_arguments(policy, argc, argv) : explain_stdin(policy);
-	source_print_mistakes(&diags, stderr);
+	mistakes_print(&diags, stderr);
 	policy_free(policy);
 	diagnostics_free(&diags);
-	source_fini(&source);
+	texts_fini(&texts);
 	return status;
 }
 

@@ -15,129 +15,15 @@
 
 /* What the text made of --listen options is called in messages. */
 static const char listen_name[] = "(--listen)";
-/* No configuration and no password file is that long. */
-#define FILE_MAX (64u << 20)
-
 /* What follows the listeners that were named instead of the built-in ones. */
 static const char default_rules[] = "allow from loopback to any\n";
 
-/* A configuration being made: its texts grow while the parser asks for them. */
+/* A configuration being made, and whom to tell what is wrong with it. */
 struct loading {
-	struct parse_source source; /* first: the parser knows us by it */
 	struct config *config;
-	bool from_disk; /* else only what is in the bundle exists */
 	config_complain_fn *complain;
 	void *ctx;
 };
-
-/* ---- texts ---- */
-
-static struct config_text *find_text(const struct config *config, const char *name)
-{
-	for (size_t i = 0; i < config->n_texts; i++)
-		if (strcmp(config->texts[i].name, name) == 0)
-			return &config->texts[i];
-	return NULL;
-}
-
-/* Copies. NULL without memory. */
-static struct config_text *add_text(
-    struct config *config, const char *name, const char *data, size_t len)
-{
-	struct config_text *texts =
-	    realloc(config->texts, (config->n_texts + 1) * sizeof(*config->texts));
-	struct config_text *t;
-
-	if (!texts)
-		return NULL;
-	config->texts = texts;
-	t = &texts[config->n_texts];
-	t->name = strdup(name);
-	t->data = malloc(len + 1);
-	t->len = len;
-	if (!t->name || !t->data) {
-		free(t->name);
-		free(t->data);
-		return NULL;
-	}
-	if (len > 0)
-		memcpy(t->data, data, len);
-	t->data[len] = '\0';
-	config->n_texts++;
-	return t;
-}
-
-/* Everything there is in `fd`, from its current offset. Returns malloc'ed bytes, or NULL with
- * errno. */
-static char *read_all(int fd, size_t *ret_len)
-{
-	size_t cap = 4096, len = 0;
-	char *data = malloc(cap);
-	ssize_t n = 1;
-
-	if (!data)
-		return NULL;
-	while (n > 0) {
-		if (len == cap) {
-			char *more = cap < FILE_MAX ? realloc(data, cap * 2) : NULL;
-
-			if (!more) {
-				errno = cap < FILE_MAX ? ENOMEM : EFBIG;
-				break;
-			}
-			data = more;
-			cap *= 2;
-		}
-		n = read(fd, data + len, cap - len);
-		if (n < 0 && errno == EINTR)
-			n = 1;
-		else if (n > 0)
-			len += (size_t)n;
-	}
-	if (n == 0) {
-		*ret_len = len;
-		return data;
-	}
-	free(data);
-	return NULL;
-}
-
-/* Returns 0 and the new text, or -errno. */
-static int read_file(struct config *config, const char *path, struct config_text **ret_text)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t len = 0;
-	char *data;
-	int err = 0;
-
-	if (fd < 0)
-		return -errno;
-	data = read_all(fd, &len);
-	if (!data)
-		err = -errno;
-	close(fd);
-	if (!data)
-		return err;
-	*ret_text = add_text(config, path, data, len);
-	free(data);
-	return *ret_text ? 0 : -ENOMEM;
-}
-
-static int source_read(
-    struct parse_source *src, const char *path, const char **ret_text, size_t *ret_len)
-{
-	struct loading *l = (struct loading *)src;
-	struct config_text *t = find_text(l->config, path);
-	int err = 0;
-
-	if (!t)
-		err = l->from_disk ? read_file(l->config, path, &t) : -ENOENT;
-	if (!t)
-		return err;
-	*ret_text = t->data;
-	*ret_len = t->len;
-	return 0;
-}
 
 /* ---- password files ---- */
 
@@ -183,16 +69,17 @@ static const char *wrong_with_mode(const char *path)
 /* The text of a password file: from the bundle, or from disk if it is as private as it should be.
  */
 static int find_passwords(struct loading *l, const struct policy_auth *auth, const char *path,
-    struct config_text **ret_text)
+    const struct text **ret_text)
 {
+	struct texts *texts = &l->config->texts;
 	const char *why;
 	int err;
 
-	*ret_text = find_text(l->config, path);
+	*ret_text = texts_find(texts, path);
 	if (*ret_text)
 		return 0;
-	why = l->from_disk ? wrong_with_mode(path) : "is not in the bundle";
-	err = why ? ERR_MALFORMED : read_file(l->config, path, ret_text);
+	why = texts->sealed ? "is not in the bundle" : wrong_with_mode(path);
+	err = why ? ERR_MALFORMED : texts_read(texts, path, ret_text);
 	if (err)
 		complain_about(l, auth, path, why ? why : strerror(-err));
 	return err;
@@ -202,7 +89,7 @@ static int read_passwords(struct loading *l, const struct policy_auth *auth, con
 {
 	struct config *config = l->config;
 	const char *why = NULL;
-	struct config_text *t;
+	const struct text *t;
 	unsigned line = 0;
 	char text[400];
 	int err = find_passwords(l, auth, path, &t);
@@ -264,8 +151,7 @@ static int finish(struct loading *l, const char *name, struct config **ret_confi
 	struct diagnostics diags = {0};
 	int err;
 
-	l->source.read = source_read;
-	err = policy_parse(&l->source, name, &l->config->policy, &diags);
+	err = policy_parse(&l->config->texts.source, name, &l->config->policy, &diags);
 	if (!err)
 		err = policy_check_servable(l->config->policy, &diags);
 	complain_all(l, &diags, err);
@@ -283,23 +169,24 @@ static struct config *config_new(void)
 {
 	struct config *config = calloc(1, sizeof(*config));
 
-	if (config)
+	if (config) {
 		config->refs = 1;
+		texts_init(&config->texts);
+	}
 	return config;
 }
 
 int config_load(
     const char *path, config_complain_fn *complain, void *ctx, struct config **ret_config)
 {
-	struct loading l = {
-	    .config = config_new(), .from_disk = true, .complain = complain, .ctx = ctx};
-	struct config_text *t;
+	struct loading l = {.config = config_new(), .complain = complain, .ctx = ctx};
+	const struct text *t;
 	char text[512];
 	int err;
 
 	if (!l.config)
 		return -ENOMEM;
-	err = read_file(l.config, path, &t);
+	err = texts_read(&l.config->texts, path, &t);
 	if (!err)
 		return finish(&l, path, ret_config);
 	snprintf(text, sizeof(text), "%s: cannot be read: %s", path, strerror(-err));
@@ -332,13 +219,12 @@ static char *default_text(const char *const *listen, size_t n_listen)
 int config_load_default(const char *const *listen, size_t n_listen, config_complain_fn *complain,
     void *ctx, struct config **ret_config)
 {
-	struct loading l = {
-	    .config = config_new(), .from_disk = true, .complain = complain, .ctx = ctx};
+	struct loading l = {.config = config_new(), .complain = complain, .ctx = ctx};
 	const char *name = n_listen > 0 ? listen_name : parse_default_name;
 	char *text = default_text(listen, n_listen);
 	int err = -ENOMEM;
 
-	if (l.config && text && add_text(l.config, name, text, strlen(text)))
+	if (l.config && text && texts_add(&l.config->texts, name, text, strlen(text)))
 		err = finish(&l, name, ret_config);
 	else
 		config_unref(l.config);
@@ -360,11 +246,7 @@ void config_unref(struct config *config)
 		password_table_free(config->passwords[i]);
 	free(config->passwords);
 	policy_free(config->policy);
-	for (size_t i = 0; i < config->n_texts; i++) {
-		free(config->texts[i].name);
-		free(config->texts[i].data);
-	}
-	free(config->texts);
+	texts_fini(&config->texts);
 	free(config);
 }
 
@@ -385,7 +267,7 @@ static int write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
-static int write_text(int fd, const struct config_text *t)
+static int write_text(int fd, const struct text *t)
 {
 	const uint64_t lens[2] = {strlen(t->name), t->len};
 	int err = write_all(fd, lens, sizeof(lens));
@@ -402,8 +284,8 @@ int config_to_memfd(const struct config *config)
 
 	if (fd < 0)
 		return -errno;
-	for (size_t i = 0; i < config->n_texts && !err; i++)
-		err = write_text(fd, &config->texts[i]);
+	for (size_t i = 0; i < config->texts.n && !err; i++)
+		err = write_text(fd, &config->texts.list[i]);
 	/* Workers share it: none may change what the next one reads. */
 	if (!err &&
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
@@ -415,7 +297,7 @@ int config_to_memfd(const struct config *config)
 	return fd;
 }
 
-static int unpack(struct config *config, const char *data, size_t len)
+static int unpack(struct texts *texts, const char *data, size_t len)
 {
 	size_t at = 0;
 
@@ -431,13 +313,14 @@ static int unpack(struct config *config, const char *data, size_t len)
 		if (lens[0] > len - at || lens[1] > len - at - lens[0])
 			return ERR_MALFORMED;
 		name = strndup(data + at, lens[0]);
-		ok = name && add_text(config, name, data + at + lens[0], lens[1]);
+		ok = name && texts_add(texts, name, data + at + lens[0], lens[1]);
 		free(name);
 		if (!ok)
 			return -ENOMEM;
 		at += lens[0] + lens[1];
 	}
-	return config->n_texts > 0 ? 0 : ERR_MALFORMED;
+	texts->sealed = true;
+	return texts->n > 0 ? 0 : ERR_MALFORMED;
 }
 
 /* Mapped, not read: the offset is one for all who hold the descriptor. NULL on failure. */
@@ -472,11 +355,11 @@ int config_from_memfd(int fd, struct config **ret_config)
 	if (!l.config)
 		return -ENOMEM;
 	data = map_file(fd, &len);
-	err = data ? unpack(l.config, data, len) : -EIO;
+	err = data ? unpack(&l.config->texts, data, len) : -EIO;
 	if (data)
 		munmap(data, len);
 	if (!err)
-		return finish(&l, l.config->texts[0].name, ret_config);
+		return finish(&l, l.config->texts.list[0].name, ret_config);
 	config_unref(l.config);
 	return err;
 }

@@ -12,15 +12,9 @@
 
 #include "policy/parse.h"
 #include "policy/policy.h"
+#include "server/texts.h"
 
 struct password_table;
-
-/* A file's name and bytes. */
-struct config_text {
-	char *name; /* owned, as are the bytes, which a NUL follows */
-	char *data;
-	size_t len;
-};
 
 /* Immutable once made, shared by reference: sessions keep the one they were decided under. */
 struct config {
@@ -28,8 +22,7 @@ struct config {
 	struct policy *policy;
 	struct password_table **passwords; /* one per `auth password`, in order */
 	size_t n_passwords;
-	struct config_text *texts;
-	size_t n_texts;
+	struct texts texts;
 };
 
 /* A way to tell somebody what is wrong: called once for each mistake, with a text of one or more

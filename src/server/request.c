@@ -91,11 +91,16 @@ static void note(struct session *s, const struct policy_request *req, const stru
  * addresses. */
 static bool is_self(const struct session *s, const struct ip *ip, uint16_t port)
 {
-	struct ip v4;
+	struct ip v4[IP_EMBEDDED_MAX];
 
 	if (!listeners_have_port(s->config->policy, port))
 		return false;
-	return ip_is_local(ip) || (ip_embedded_v4(ip, &v4) && ip_is_local(&v4));
+	if (ip_is_local(ip))
+		return true;
+	for (size_t n = ip_embedded_all(ip, v4); n > 0; n--)
+		if (ip_is_local(&v4[n - 1]))
+			return true;
+	return false;
 }
 
 /* May this address be connected to? Returns 0 or the reason why not. */

@@ -13,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/source.h"
+#include "cli/mistakes.h"
+#include "server/texts.h"
 #include "fixture.h"
 #include "proto/err.h"
 
@@ -23,15 +24,15 @@ static struct policy *load(const char *name)
 {
 	struct diagnostics diags;
 	struct policy *policy;
-	struct source source;
+	struct texts texts;
 
-	source_init(&source);
-	if (policy_parse(&source.parse, name, &policy, &diags) == 0)
+	texts_init(&texts);
+	if (policy_parse(&texts.source, name, &policy, &diags) == 0)
 		policy_check_servable(policy, &diags);
-	source_print_mistakes(&diags, stderr);
+	mistakes_print(&diags, stderr);
 	assert_int_equal(diags.n, 0);
 	diagnostics_free(&diags);
-	source_fini(&source);
+	texts_fini(&texts);
 	return policy;
 }
 

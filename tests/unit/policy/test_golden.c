@@ -5,7 +5,8 @@
  * argv[1] is the folder: for each NAME.conf in it NAME.expect holds all that `tabi check` would
  * say. With TABI_GOLDEN_WRITE=1 the expectations are written instead of compared: read them then.
  */
-#include "cli/source.h"
+#include "cli/mistakes.h"
+#include "server/texts.h"
 #include "fixture.h"
 
 #include <dirent.h>
@@ -20,15 +21,15 @@ static void check(const char *name, FILE *to)
 {
 	struct diagnostics diags;
 	struct policy *policy;
-	struct source source;
+	struct texts texts;
 
-	source_init(&source);
-	if (policy_parse(&source.parse, name, &policy, &diags) == 0)
+	texts_init(&texts);
+	if (policy_parse(&texts.source, name, &policy, &diags) == 0)
 		policy_check_servable(policy, &diags);
-	source_print_mistakes(&diags, to);
+	mistakes_print(&diags, to);
 	policy_free(policy);
 	diagnostics_free(&diags);
-	source_fini(&source);
+	texts_fini(&texts);
 }
 
 static char *read_all(const char *name)

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/source.h"
+#include "cli/mistakes.h"
+#include "server/texts.h"
 #include "fixture.h"
 #include "proto/err.h"
 
@@ -225,18 +226,18 @@ static void the_default_text_is_servable(void **state)
 {
 	struct diagnostics diags;
 	struct policy *policy;
-	struct source source;
+	struct texts texts;
 
 	(void)state;
-	source_init(&source);
-	assert_int_equal(policy_parse(&source.parse, parse_default_name, &policy, &diags), 0);
+	texts_init(&texts);
+	assert_int_equal(policy_parse(&texts.source, parse_default_name, &policy, &diags), 0);
 	assert_int_equal(policy_check_servable(policy, &diags), 0);
 	assert_int_equal(policy->n_listeners, 2);
 	assert_true(policy->listeners[0].optional);
 	assert_true(policy->listeners[1].optional);
 	policy_free(policy);
 	diagnostics_free(&diags);
-	source_fini(&source);
+	texts_fini(&texts);
 }
 
 /* A tree of files: each line is a name and its text. */
@@ -377,17 +378,17 @@ static void examples_are_servable(void **state)
 		char name[1000];
 		struct diagnostics diags;
 		struct policy *policy;
-		struct source source;
+		struct texts texts;
 
 		snprintf(name, sizeof(name), "%s/%s", examples, entries[i]->d_name);
-		source_init(&source);
-		if (policy_parse(&source.parse, name, &policy, &diags) == 0)
+		texts_init(&texts);
+		if (policy_parse(&texts.source, name, &policy, &diags) == 0)
 			policy_check_servable(policy, &diags);
-		source_print_mistakes(&diags, stderr);
+		mistakes_print(&diags, stderr);
 		assert_int_equal(diags.n, 0);
 		policy_free(policy);
 		diagnostics_free(&diags);
-		source_fini(&source);
+		texts_fini(&texts);
 		free(entries[i]);
 	}
 	free(entries);

@@ -67,7 +67,7 @@ static void bundle_is_whole(void **state)
 	put("users", text, 0600);
 	assert_int_equal(load("main.conf", &config), 0);
 	assert_string_equal(complaints, "");
-	assert_int_equal(config->n_texts, 4);
+	assert_int_equal(config->texts.n, 4);
 
 	fd = config_to_memfd(config);
 	assert_true(fd >= 0);

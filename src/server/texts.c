@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/texts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int source_read(
+    struct parse_source *source, const char *name, const char **ret_text, size_t *ret_len)
+{
+	struct texts *texts = (struct texts *)source;
+	const struct text *t = texts_find(texts, name);
+	int err = 0;
+
+	if (!t && strcmp(name, parse_default_name) == 0)
+		t = texts_add(texts, name, parse_default_text, strlen(parse_default_text));
+	else if (!t)
+		err = texts->sealed ? -ENOENT : texts_read(texts, name, &t);
+	if (!t)
+		return err ? err : -ENOMEM;
+	*ret_text = t->data;
+	*ret_len = t->len;
+	return 0;
+}
+
+void texts_init(struct texts *texts)
+{
+	*texts = (struct texts){.source = {source_read}};
+}
+
+void texts_fini(struct texts *texts)
+{
+	for (size_t i = 0; i < texts->n; i++) {
+		free(texts->list[i].name);
+		free(texts->list[i].data);
+	}
+	free(texts->list);
+	texts_init(texts);
+}
+
+const struct text *texts_find(const struct texts *texts, const char *name)
+{
+	for (size_t i = 0; i < texts->n; i++)
+		if (strcmp(texts->list[i].name, name) == 0)
+			return &texts->list[i];
+	return NULL;
+}
+
+const struct text *texts_add(struct texts *texts, const char *name, const char *data, size_t len)
+{
+	struct text *list = realloc(texts->list, (texts->n + 1) * sizeof(*list));
+	struct text *t;
+
+	if (!list)
+		return NULL;
+	texts->list = list;
+	t = &list[texts->n];
+	t->name = strdup(name);
+	t->data = malloc(len + 1);
+	t->len = len;
+	if (!t->name || !t->data) {
+		free(t->name);
+		free(t->data);
+		return NULL;
+	}
+	if (len > 0)
+		memcpy(t->data, data, len);
+	t->data[len] = '\0';
+	texts->n++;
+	return t;
+}
+
+/* Everything there is in `fd`. Returns 0 or -errno; `*ret_data` is malloc'ed in either case. */
+static int read_all(int fd, char **ret_data, size_t *ret_len)
+{
+	size_t cap = 0;
+
+	for (;;) {
+		ssize_t n;
+
+		if (*ret_len == cap) {
+			char *more;
+
+			cap = cap == 0 ? 8192 : cap * 2;
+			more = cap <= TEXTS_FILE_MAX ? realloc(*ret_data, cap) : NULL;
+			if (!more)
+				return cap <= TEXTS_FILE_MAX ? -ENOMEM : -EFBIG;
+			*ret_data = more;
+		}
+		n = read(fd, *ret_data + *ret_len, cap - *ret_len);
+		if (n == 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		*ret_len += n > 0 ? (size_t)n : 0;
+	}
+}
+
+int texts_read(struct texts *texts, const char *path, const struct text **ret_text)
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+	char *data = NULL;
+	size_t len = 0;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = read_all(fd, &data, &len);
+	if (!is_stdin)
+		close(fd);
+	if (!err) {
+		*ret_text = texts_add(texts, path, data, len);
+		err = *ret_text ? 0 : -ENOMEM;
+	}
+	free(data);
+	return err;
+}
