@@ -31,7 +31,7 @@ static struct reading read_ip(const struct ip *ip)
 {
 	struct reading r = {.ip = ip, .classes = ip_classes(ip), .own = ip_own_classes(ip)};
 
-	r.n_v4 = ip_embedded_all(ip, r.v4);
+	r.n_v4 = ip_embedded_v4(ip, r.v4);
 	return r;
 }
 

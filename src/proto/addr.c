@@ -468,23 +468,12 @@ unsigned ip_classes(const struct ip *ip)
 	return bits;
 }
 
-bool ip_embedded_v4(const struct ip *ip, struct ip *ret_v4)
-{
-	uint8_t v4[4];
-	size_t cursor = 0;
-
-	if (carries_nothing(ip) || !next_embedded(ip, &cursor, v4))
-		return false;
-	*ret_v4 = ip_from_v4(v4);
-	return true;
-}
-
 unsigned ip_own_classes(const struct ip *ip)
 {
 	return ip_is_v4(ip) ? v4_classes(ip_v4_bytes(ip)) : v6_classes(ip->b);
 }
 
-size_t ip_embedded_all(const struct ip *ip, struct ip ret_v4[static IP_EMBEDDED_MAX])
+size_t ip_embedded_v4(const struct ip *ip, struct ip ret_v4[static IP_EMBEDDED_MAX])
 {
 	uint8_t v4[4];
 	size_t cursor = 0, n = 0;

@@ -79,19 +79,16 @@ enum ip_class {
 /* The union of the bits above; 0 for an ordinary global address. */
 unsigned ip_classes(const struct ip *ip);
 
-/*
- * The IPv4 address carried inside an IPv6 one by one of the forms above (mapped excepted: that is
- * IPv4 already). Returns whether there is one.
- */
-bool ip_embedded_v4(const struct ip *ip, struct ip *ret_v4);
-
 /* ip_classes() without what is carried inside: what the address itself is. */
 unsigned ip_own_classes(const struct ip *ip);
 
-/* All the IPv4 addresses carried inside, of which there may be several: four lengths of a NAT64
- * prefix and ISATAP. Returns how many. */
+/*
+ * The IPv4 addresses carried inside an IPv6 one by the forms above (mapped excepted: that is IPv4
+ * already), of which there may be several: four lengths of a NAT64 prefix and ISATAP. Returns how
+ * many.
+ */
 #define IP_EMBEDDED_MAX 5
-size_t ip_embedded_all(const struct ip *ip, struct ip ret_v4[static IP_EMBEDDED_MAX]);
+size_t ip_embedded_v4(const struct ip *ip, struct ip ret_v4[static IP_EMBEDDED_MAX]);
 
 struct addr addr_from_ip(const struct ip *ip, uint16_t port);
 

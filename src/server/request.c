@@ -97,7 +97,7 @@ static bool is_self(const struct session *s, const struct ip *ip, uint16_t port)
 		return false;
 	if (ip_is_local(ip))
 		return true;
-	for (size_t n = ip_embedded_all(ip, v4); n > 0; n--)
+	for (size_t n = ip_embedded_v4(ip, v4); n > 0; n--)
 		if (ip_is_local(&v4[n - 1]))
 			return true;
 	return false;
