@@ -2,14 +2,11 @@
 """The name server of the network tests: net/dnsstub.py where the program is told to look for it,
 and answers that can be held back."""
 
-import socket
 import threading
 
 from dnsstub import DROP, NXDOMAIN, SERVFAIL, Alternate, DnsStub, Records, canonical, parse_query
 
 __all__ = ["DROP", "NXDOMAIN", "SERVFAIL", "Alternate", "Dns", "Records"]
-
-SO_RCVBUFFORCE = 33
 
 
 class Dns(DnsStub):
@@ -21,8 +18,6 @@ class Dns(DnsStub):
         self._held = {}
         self._seen = set()
         self._asked = threading.Condition()
-        # A thousand questions may come in one go.
-        self._udp.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
         self._thread.start()
 
     def close(self):

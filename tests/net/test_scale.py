@@ -159,7 +159,9 @@ def test_five_hundred_names_that_never_resolve(tabi, target, dns_server, record_
         sock = socks.dial(PROXY)
         sock.sendall(socks.greeting(0) + socks.request5(name, 80))
         stuck.append(sock)
-    stub.wait_names(500)
+        # Not all at once: the stub's socket would lose what it has no room for.
+        if len(stuck) % 50 == 0:
+            stub.wait_names(len(stuck))
     waits = {"127.0.0.1": 0.0, "echo.test": 0.0}
     for n in range(20):
         for host in waits:
