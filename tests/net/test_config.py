@@ -199,11 +199,12 @@ def test_reload_applies_to_new_connections(tabi, target):
     program = tabi(LOCAL)
     workers = program.workers()
     with socks.open5(PROXY, "127.0.0.1", 7000) as old:
-        reload(program, local("deny port 7000"))
-        assert socks.ask5(PROXY, "127.0.0.1", 7000) == 2
+        assert socks.ask5(PROXY, "127.0.0.1", 7001) == 5
+        reload(program, local("deny port 7001"))
+        assert socks.ask5(PROXY, "127.0.0.1", 7001) == 2
         targets.ping(old)
         reload(program, LOCAL)
-        assert socks.ask5(PROXY, "127.0.0.1", 7000) == 0
+        assert socks.ask5(PROXY, "127.0.0.1", 7001) == 5
         targets.ping(old)
     assert program.workers() == workers
 
