@@ -49,6 +49,7 @@ struct supervisor {
 	struct child children[WORKERS_MAX];
 	unsigned n_children;
 	bool ready, stopping, failed;
+	bool reloading;   /* not every worker serves the newest configuration yet */
 	uint64_t kill_at; /* ms; 0: not yet */
 };
 
@@ -394,7 +395,7 @@ static void reload(struct supervisor *s)
 	for (unsigned i = 0; i < s->n_children; i++)
 		if (s->children[i].channel >= 0)
 			(void)configure(s, i);
-	log_say(LOG_AT_INFO, "the configuration was reloaded");
+	s->reloading = true;
 }
 
 /* ---- events ---- */
@@ -444,9 +445,14 @@ static void on_word(struct supervisor *s, struct child *c)
 	c->serving = true;
 	for (unsigned i = 0; i < s->n_children; i++)
 		all = all && s->children[i].serving;
-	if (all && !s->ready && !s->stopping) {
+	if (!all || s->stopping)
+		return;
+	if (!s->ready) {
 		s->ready = true;
 		say_ready(s);
+	} else if (s->reloading) {
+		s->reloading = false;
+		log_say(LOG_AT_INFO, "the configuration was reloaded");
 	}
 }
 

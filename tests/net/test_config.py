@@ -209,6 +209,22 @@ def test_reload_applies_to_new_connections(tabi, target):
     assert program.workers() == workers
 
 
+def test_reload_is_told_when_it_is_in_force(tabi, target):
+    """Not while a worker still serves the old one."""
+    target(targets.echo)
+    program = tabi(LOCAL)
+    (worker,) = program.workers()
+    os.kill(worker, signal.SIGSTOP)
+    program.write_config(local("listen 127.0.0.1:2080", "deny port 7001"))
+    program.signal(signal.SIGHUP)
+    # The supervisor has opened it, and the worker sleeps.
+    wait_until(lambda: listens("127.0.0.1", 2080), what="the new listener")
+    assert "reloaded" not in program.log()
+    os.kill(worker, signal.SIGCONT)
+    program.wait_text("reloaded")
+    assert socks.ask5(PROXY, "127.0.0.1", 7001) == 2
+
+
 def test_broken_configuration_is_reported_and_the_old_one_stays(tabi, target):
     target(targets.echo)
     program = tabi(LOCAL)
