@@ -418,6 +418,7 @@ static int step(struct accept *a, struct wire_reader *in, struct wire_writer *ou
 		return step_http(a, in, out);
 	case ACCEPT_WAITS_AUTH:
 	case ACCEPT_WAITS_REPLY:
+	case ACCEPT_WAITS_PEER:
 	case ACCEPT_AT_END:
 		break;
 	}
@@ -566,17 +567,23 @@ static void write_grant(const struct accept *a, const struct addr *bound, struct
 static bool awaits_refusal(const struct accept *a)
 {
 	if (a->proto == PROTO_SOCKS5)
-		return a->state == ACCEPT_WAITS_AUTH || a->state == ACCEPT_WAITS_REPLY;
+		return a->state == ACCEPT_WAITS_AUTH || a->state == ACCEPT_WAITS_REPLY ||
+		       a->state == ACCEPT_WAITS_PEER;
 	return a->proto != PROTO_NONE;
 }
 
 void accept_reply(struct accept *a, int err, const struct addr *bound, struct wire_writer *out)
 {
+	bool asked = a->state == ACCEPT_WAITS_REPLY || a->state == ACCEPT_WAITS_PEER;
+
 	if (a->state == ACCEPT_AT_END)
 		return;
-	if (err == ERR_OK && a->state == ACCEPT_WAITS_REPLY)
+	if (err == ERR_OK && asked)
 		write_grant(a, bound, out);
 	else if (err != ERR_OK && awaits_refusal(a))
 		write_refusal(a, err, out);
-	end(a, err);
+	if (err == ERR_OK && a->state == ACCEPT_WAITS_REPLY && a->command == COMMAND_BIND)
+		a->state = ACCEPT_WAITS_PEER;
+	else
+		end(a, err);
 }

@@ -13,7 +13,7 @@
  *     event           the caller then
  *     ACCEPT_MORE     waits for more bytes and calls accept_step() again with all it has
  *     ACCEPT_AUTH     checks accept_user/password, then accept_auth_result(), then accept_step()
- *     ACCEPT_REQUEST  decides and connects, then accept_reply() once
+ *     ACCEPT_REQUEST  decides and connects, then accept_reply() once; of BIND twice
  *     ACCEPT_END      sends what the writer holds and ends the connection; `err` says why
  *
  * The machine keeps no clock and no pointer into the caller's buffers.
@@ -78,6 +78,8 @@ enum accept_state {
 	/* The caller was asked; only accept_auth_result() or accept_reply() leave these. */
 	ACCEPT_WAITS_AUTH,
 	ACCEPT_WAITS_REPLY,
+	/* BIND: the first reply said where the peer is awaited; accept_reply() says who came. */
+	ACCEPT_WAITS_PEER,
 	/* Answered; the machine will say no more. */
 	ACCEPT_AT_END,
 };
@@ -136,6 +138,10 @@ void accept_auth_result(struct accept *a, bool ok, struct wire_writer *out);
  * (NULL or ADDR_NONE is sent as zeros); the relay may start behind the written bytes. Anything else
  * is the refusal that err.h maps it to. Also right at any earlier moment, for a timeout or a
  * shutdown: then it writes the refusal that the client can read at that point, or nothing.
+ *
+ * BIND has two answers. ERR_OK to the request tells where the peer is awaited and leads to
+ * ACCEPT_WAITS_PEER; the next call tells who has come (`bound` is then the peer's address), or why
+ * nobody will. Any other first answer is the only one. In between the client's bytes stay unread.
  */
 void accept_reply(struct accept *a, int err, const struct addr *bound, struct wire_writer *out);
 

@@ -86,6 +86,22 @@ static void deliver(struct outcome *o, uint8_t choices, const uint8_t *data, siz
 	o->consumed += in.pos;
 }
 
+/* Of BIND: between its answers the machine takes nothing; the second one ends it. */
+static void check_second_answer(struct outcome *o, const struct addr *peer)
+{
+	static const uint8_t byte[] = {5};
+	struct wire_reader in = wire_reader_of(byte, sizeof(byte));
+	uint8_t answer[ACCEPT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(answer, sizeof(answer));
+
+	CHECK(o->a.command == COMMAND_BIND);
+	CHECK(accept_step(&o->a, &in, &out) == ACCEPT_MORE);
+	CHECK(in.pos == 0 && out.len == 0);
+	accept_reply(&o->a, o->a.target.port & 1 ? ERR_OK : ERR_CONNECT_TIMEOUT, peer, &out);
+	CHECK(out.len == (o->a.proto == PROTO_SOCKS5 ? 10 : 8));
+	say(o, &out);
+}
+
 /* Two further words of the caller, and that the machine then says no more. */
 static void finish(struct outcome *o, uint8_t choices)
 {
@@ -104,6 +120,8 @@ static void finish(struct outcome *o, uint8_t choices)
 	if (o->event == ACCEPT_REQUEST)
 		CHECK(out.len >= (o->a.proto == PROTO_SOCKS5 ? 10 : 8));
 	say(o, &out);
+	if (o->a.state == ACCEPT_WAITS_PEER)
+		check_second_answer(o, &bound);
 	CHECK(accept_step(&o->a, &in, &out) == ACCEPT_END);
 	CHECK(in.pos == 0 && out.len == 0);
 	accept_fini(&o->a);

@@ -80,13 +80,25 @@ static void on_auth(struct run *r, struct wire_writer *out)
 	assert_int_equal(r->a.password[0], 0);
 }
 
+/* The caller's answer as a line says it. */
+static void answer(struct run *r, const struct vector_line *line, struct wire_writer *out)
+{
+	struct addr bound = {.kind = ADDR_NONE};
+	char word[32], address[ADDR_TEXT_MAX];
+	int n = sscanf(line->args, "%31s bound %263s", word, address);
+
+	assert_in_range(n, 1, 2);
+	if (n == 2)
+		assert_int_equal(addr_parse(address, strlen(address), &bound), 0);
+	accept_reply(&r->a, err_of(word), &bound, out);
+	flush(r, out);
+}
+
 static void on_request(struct run *r, struct wire_writer *out)
 {
-	const struct vector_line *line = vector_find(r->v, "reply", 0);
-	struct addr bound = {.kind = ADDR_NONE};
-	char target[ADDR_TEXT_MAX], text[ADDR_TEXT_MAX + 100], word[32], address[ADDR_TEXT_MAX];
+	const struct vector_line *reply = vector_find(r->v, "reply", 0);
+	char target[ADDR_TEXT_MAX], text[ADDR_TEXT_MAX + 100];
 	bool claims = r->a.proto == PROTO_SOCKS4 || r->a.proto == PROTO_SOCKS4A;
-	int n;
 
 	snprintf(text, sizeof(text), "request %s %s %s %s%s", command_name(r->a.command),
 	    proto_name(r->a.proto), addr_format(&r->a.target, target),
@@ -97,13 +109,23 @@ static void on_request(struct run *r, struct wire_writer *out)
 	else
 		transcript_line_bytes(&r->t, text, (uint8_t *)r->a.user, r->a.user_len);
 	r->over = true;
-	if (!line)
-		return;
-	n = sscanf(line->args, "%31s bound %263s", word, address);
-	assert_in_range(n, 1, 2);
-	if (n == 2)
-		assert_int_equal(addr_parse(address, strlen(address), &bound), 0);
-	accept_reply(&r->a, err_of(word), &bound, out);
+	if (reply)
+		answer(r, reply, out);
+}
+
+/* Of BIND, between the two answers nothing is read or said. */
+static void on_peer(struct run *r, struct wire_reader *in, struct wire_writer *out)
+{
+	const struct vector_line *peer = vector_find(r->v, "peer", 0);
+	size_t pos = in->pos;
+
+	assert_int_equal(accept_step(&r->a, in, out), ACCEPT_MORE);
+	assert_int_equal(in->pos, pos);
+	assert_int_equal(out->len, 0);
+	assert_non_null(peer);
+	transcript_line(&r->t, "peer");
+	answer(r, peer, out);
+	assert_int_equal(r->a.state, ACCEPT_AT_END);
 }
 
 /* One delivery. The bytes lie in a block of their own size, so that a sanitizer sees any read
@@ -128,6 +150,8 @@ static void deliver(struct run *r, size_t upto)
 		else if (event == ACCEPT_REQUEST)
 			on_request(r, &out);
 		flush(r, &out);
+		if (r->a.state == ACCEPT_WAITS_PEER)
+			on_peer(r, &in, &out);
 	} while (event == ACCEPT_AUTH);
 	if (event == ACCEPT_END) {
 		snprintf(text, sizeof(text), "end %s", err_word(r->a.err));
@@ -184,8 +208,8 @@ static void expect(const struct vector *v, struct transcript *t)
 			transcript_line_bytes(t, text, l->bytes[0], l->n_bytes[0]);
 		} else if (strcmp(l->word, "end") == 0) {
 			transcript_line(t, text);
-		} else if (strcmp(l->word, "more") == 0) {
-			transcript_line(t, "more");
+		} else if (strcmp(l->word, "more") == 0 || strcmp(l->word, "peer") == 0) {
+			transcript_line(t, l->word);
 		}
 	}
 }
