@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The program under test, its log and its processes."""
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -55,6 +56,7 @@ class Tabi:
         self.expect_lost_workers = False
         self.stopped = False
         self._changed = threading.Condition()
+        self._reading = threading.Lock()
         self._ended = False
         self.process = subprocess.Popen(
             command,
@@ -81,13 +83,20 @@ class Tabi:
         for raw in self.process.stderr:
             line = raw.decode("utf-8", "backslashreplace").rstrip("\n")
             record = Record(line)
-            with self._changed:
+            with self._reading, self._changed:
                 self.lines.append(line)
                 self._records.append(record)
                 self._changed.notify_all()
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def hold_log(self):
+        """Nobody reads standard error meanwhile, and its pipe is small."""
+        with self._reading:
+            fcntl.fcntl(self.process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+            yield
 
     @property
     def pid(self):

@@ -182,6 +182,23 @@ def test_http_407_and_retry_on_the_same_connection(tabi, target, users):
     assert program.wait_session()["user"] == "bob"
 
 
+@pytest.mark.case("H6", "T2")
+def test_http_retry_in_the_same_segment(tabi, target, users):
+    """A client that knows what the 407 will say, and sends early data as well."""
+    target(targets.echo)
+    serve(tabi, users)
+    ask = socks.request_http("127.0.0.1:7000")
+    retry = socks.request_http("127.0.0.1:7000", socks.basic("alice", "secret"))
+    with socks.dial(PROXY) as sock:
+        sock.sendall(ask + retry + b"early")
+        status, head = socks.recv_head(sock)
+        assert status == 407
+        socks.recv_exact(sock, int(socks.header(head, b"Content-Length") or 0))
+        assert socks.recv_head(sock)[0] == 200
+        assert socks.recv_exact(sock, 5) == b"early"
+        targets.ping(sock)
+
+
 @pytest.mark.case("H6")
 @pytest.mark.parametrize(
     "headers",

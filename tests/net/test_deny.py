@@ -192,6 +192,7 @@ def test_the_proxy_does_not_connect_to_itself(tabi, dns_server, listen):
         assert program.wait_session(n).get("verdict") != "allow"
     assert socks.ask4(PROXY, "127.0.0.1", 1080) == 91
     assert socks.ask_http(PROXY, "127.0.0.1", 1080) == 403
+    program.stop()
     # One line per request: had it come back to itself, there would be more.
     assert len(program.sessions()) == len(mine) + 2
 

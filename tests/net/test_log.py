@@ -187,6 +187,21 @@ def test_level_warn_is_quiet(tabi, target):
     assert program.lines == []
 
 
+def test_nobody_waits_for_a_log_that_nobody_reads(tabi, target):
+    """A pager or a hung log collector at the other end of standard error."""
+    target(targets.echo)
+    program = tabi(LOCAL)
+    with program.hold_log():
+        for _ in range(500):
+            with socks.open4(PROXY, "127.0.0.1", 7000, b"u" * 255) as sock:
+                targets.ping(sock)
+    # What was lost is told once there is room again.
+    with socks.open5(PROXY, "127.0.0.1", 7000) as sock:
+        targets.ping(sock)
+    line = program.wait_for_log(lambda r: "dropped" in r.line)
+    assert line.whole
+
+
 def test_ready_is_logged_once_and_last(tabi):
     program = tabi(LOCAL)
     assert sum(Record(line).event == "ready" for line in program.lines) == 1

@@ -265,6 +265,36 @@ def test_small_messages_in_order(tabi, target, size):
         targets.check_same(socks.recv_exact(sock, len(data)), data)
 
 
+@pytest.mark.parametrize("when", ("handshake", "lookup", "relay"))
+def test_urgent_data_does_not_keep_a_worker_busy(tabi, target, dns_server, when):
+    """It sets a poll event of its own, for as long as nobody reads it."""
+    stub = dns_server({"slow.test": ["127.0.0.1"]})
+    stub.hold("slow.test")
+    target(targets.echo)
+    program = tabi(LOCAL)
+    (pid,) = program.workers()
+    with socks.dial(PROXY) as sock:
+        sock.sendall(socks.greeting(0))
+        assert socks.recv_exact(sock, 2) == b"\x05\x00"
+        if when == "relay":
+            sock.sendall(socks.request5("127.0.0.1", 7000))
+            assert socks.recv_reply5(sock)[0] == 0
+            targets.ping(sock)
+        elif when == "lookup":
+            sock.sendall(socks.request5("slow.test", 7000))
+            stub.wait_asked("slow.test")
+        sock.send(b"!", socket.MSG_OOB)
+        before = cpu_seconds(pid)
+        time.sleep(1)
+        assert cpu_seconds(pid) - before < 0.2
+        if when == "lookup":
+            stub.release("slow.test")
+            assert socks.recv_reply5(sock)[0] == 0
+        if when != "handshake":
+            assert socks.recv_exact(sock, 1) == b"!", "in line, and not lost"
+            targets.ping(sock)
+
+
 def test_many_sessions_at_once_stay_apart(tabi, target):
     target(targets.echo)
     tabi(LOCAL.replace("workers 1", "workers 2"))
