@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The header of SOCKS5's UDP datagrams and the fragments that it may number (RFC 1928 section 7,
+ * protocol.md section 2.7).
+ */
+#ifndef TABI_PROTO_UDP_H
+#define TABI_PROTO_UDP_H
+
+#include "proto/addr.h"
+#include "proto/socks5.h"
+#include "proto/wire.h"
+
+/* RSV, FRAG, ATYP and an address: 10 bytes with IPv4, 22 with IPv6, at most this with a name. */
+#define UDP_HEADER_MAX 262
+/* The longest payload of a datagram over IPv4, and of one put together from fragments. */
+#define UDP_PAYLOAD_MAX 65507
+/* RFC 1928: the reassembly timer must be no less than five seconds. */
+#define UDP_REASSEMBLY_MS 5000
+
+/* FRAG: 0 for a datagram that stands alone, else its place, with this bit in the last one. */
+#define UDP_FRAG_LAST 0x80
+
+/* A datagram as the client sends and gets it; everything leads into the bytes that were read. */
+struct udp_packet {
+	uint16_t rsv; /* 0, and looked at by nobody: it is no length, whatever it holds */
+	uint8_t frag;
+	struct socks5_address remote; /* to the proxy: the destination; from it: who sent it */
+	const uint8_t *data;
+	size_t len; /* 0 too */
+};
+
+/* Returns 0, ERR_TRUNCATED where the header is longer than the datagram, or ERR_ADDRESS_TYPE. The
+ * name of an address has not been checked: socks5_address_to_addr(). */
+int udp_read(const void *data, size_t len, struct udp_packet *ret_packet);
+
+/* The header before a payload, with FRAG 0. */
+void udp_write_header(struct wire_writer *out, const struct addr *remote);
+
+/*
+ * Putting fragments together: one sequence at a time, in order, for one destination. What is out of
+ * order, for another destination, too long or too late abandons the sequence.
+ *
+ * The memory is the caller's, and so is the clock: `now` counts milliseconds and never runs back.
+ */
+struct udp_fragments {
+	uint8_t *buf; /* UDP_PAYLOAD_MAX bytes; may be NULL while no sequence is under way */
+	size_t len;
+	uint64_t began;  /* when the first one came */
+	uint8_t highest; /* 0: no sequence is under way */
+	uint8_t remote_type, remote_len;
+	uint16_t remote_port;
+	uint8_t remote[255];
+};
+
+enum udp_fate {
+	UDP_DROP,  /* it is of no use */
+	UDP_KEPT,  /* more of its sequence must come */
+	UDP_WHOLE, /* a datagram to be relayed is in the packet */
+};
+
+/*
+ * Takes a packet with FRAG other than 0; the one with FRAG 0 stands alone, but
+ * udp_fragments_reset() belongs before it. With UDP_WHOLE the packet's data is what `f->buf` holds,
+ * until the next call.
+ * `*ret_lost` is how many packets taken earlier were abandoned.
+ */
+enum udp_fate udp_reassemble(
+    struct udp_fragments *f, struct udp_packet *packet, uint64_t now, unsigned *ret_lost);
+
+/* Abandons the sequence under way, if any; returns of how many packets. `buf` stays. */
+unsigned udp_fragments_reset(struct udp_fragments *f);
+
+/* Is the time of the sequence under way over? It is then abandoned at the next packet. */
+bool udp_fragments_expired(const struct udp_fragments *f, uint64_t now);
+
+#endif

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/udp.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/err.h"
+
+/* Memory of exactly the size that is promised, so that a sanitizer or valgrind sees one byte more.
+ */
+static uint8_t *exact(const void *data, size_t len)
+{
+	uint8_t *copy = test_malloc(len > 0 ? len : 1);
+
+	if (len > 0)
+		memcpy(copy, data, len);
+	return copy;
+}
+
+static int read_exact(const void *data, size_t len, struct udp_packet *ret)
+{
+	uint8_t *copy = exact(data, len);
+	int rc = udp_read(copy, len, ret);
+
+	test_free(copy);
+	return rc;
+}
+
+/* protocol.md, example B3. */
+static const uint8_t b3[] = {0, 0, 0, 1, 0xc0, 0, 2, 0x35, 0, 0x35, 0x71};
+
+static void reads_example_b3(void **state)
+{
+	struct udp_packet p;
+
+	(void)state;
+	assert_int_equal(udp_read(b3, sizeof(b3), &p), 0);
+	assert_int_equal(p.frag, 0);
+	assert_int_equal(p.remote.type, SOCKS5_ATYP_IPV4);
+	assert_memory_equal(p.remote.host, "\xc0\x00\x02\x35", 4);
+	assert_int_equal(p.remote.port, 53);
+	assert_int_equal(p.len, 1);
+	assert_int_equal(p.data[0], 'q');
+}
+
+/* U13, U14: cut anywhere in the header it is dropped; cut right behind it the payload is empty. */
+static void cut_headers(void **state)
+{
+	static const uint8_t v6[] = {
+	    0, 0, 0, 4, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0, 53};
+	static const uint8_t name[] = {0, 0, 0, 3, 3, 'a', '.', 'b', 0, 53};
+	static const struct {
+		const uint8_t *data;
+		size_t len;
+	} whole[] = {{b3, sizeof(b3) - 1}, {v6, sizeof(v6)}, {name, sizeof(name)}};
+	struct udp_packet p;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		for (size_t n = 0; n < whole[i].len; n++)
+			assert_int_equal(read_exact(whole[i].data, n, &p), ERR_TRUNCATED);
+		assert_int_equal(read_exact(whole[i].data, whole[i].len, &p), 0);
+		assert_int_equal(p.len, 0);
+		assert_int_equal(p.remote.port, 53);
+	}
+}
+
+static void lying_length_of_a_name(void **state)
+{
+	static const uint8_t lies[] = {0, 0, 0, 3, 255, 'a', 0, 53, 'x', 'y'};
+	struct udp_packet p;
+
+	(void)state;
+	assert_int_equal(read_exact(lies, sizeof(lies), &p), ERR_TRUNCATED);
+}
+
+static void unknown_type(void **state)
+{
+	struct udp_packet p;
+
+	(void)state;
+	for (int type = 0; type < 256; type++) {
+		uint8_t data[300] = {0, 0, 0, (uint8_t)type};
+		bool known = type == 1 || type == 3 || type == 4;
+
+		assert_int_equal(read_exact(data, sizeof(data), &p), known ? 0 : ERR_ADDRESS_TYPE);
+	}
+}
+
+/* U16: RSV is no length and no reason to drop. */
+static void rsv_is_not_a_length(void **state)
+{
+	uint8_t data[sizeof(b3)];
+	struct udp_packet p;
+
+	(void)state;
+	memcpy(data, b3, sizeof(b3));
+	data[0] = data[1] = 0xff;
+	assert_int_equal(read_exact(data, sizeof(data), &p), 0);
+	assert_int_equal(p.rsv, 0xffff);
+	assert_int_equal(p.len, 1);
+}
+
+static void writes_what_it_reads(void **state)
+{
+	static const uint8_t mapped[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 53};
+	struct ip ip = ip_from_v6(mapped);
+	struct addr a = addr_from_ip(&ip, 53);
+	uint8_t buf[UDP_HEADER_MAX];
+	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
+
+	(void)state;
+	/* U19: a mapped address is IPv4, and told as such. */
+	udp_write_header(&out, &a);
+	assert_false(out.failed);
+	assert_int_equal(out.len, 10);
+	assert_memory_equal(buf, b3, 10);
+	memset(&a, 0, sizeof(a));
+	a.kind = ADDR_NAME;
+	a.name_len = 255;
+	memset(a.name, 'a', 255);
+	out = wire_writer_of(buf, sizeof(buf));
+	udp_write_header(&out, &a);
+	assert_false(out.failed);
+	assert_int_equal(out.len, UDP_HEADER_MAX);
+}
+
+/* ---- fragments ---- */
+
+static uint8_t room[UDP_PAYLOAD_MAX];
+
+static struct udp_packet fragment(uint8_t frag, const char *text, uint8_t host)
+{
+	static uint8_t hosts[256][4];
+	struct udp_packet p = {.frag = frag};
+
+	hosts[host][3] = host;
+	p.remote = (struct socks5_address){
+	    .type = SOCKS5_ATYP_IPV4, .host_len = 4, .host = hosts[host], .port = 53};
+	p.data = (const uint8_t *)text;
+	p.len = strlen(text);
+	return p;
+}
+
+/* One case: fragments as they come, and what comes out of it. "01=he 82=y" is B4; "@6000" lets time
+ * pass, "!" before a fragment is for another destination, "00" resets as its caller does. */
+struct sequence {
+	const char *in, *out;
+	unsigned lost;
+};
+
+static const struct sequence sequences[] = {
+    {"01=he 82=y", "hey|", 0},             /* U5, B4 */
+    {"01=a 03=c 82=b", "", 1},             /* U6: a gap, and a late one */
+    {"01=a 02=b 01=c 82=d", "cd|", 2},     /* U7 */
+    {"01=a @6000 82=b", "", 1},            /* U8 */
+    {"01=a @4999 82=b", "ab|", 0},         /* in time */
+    {"01=a @3000 02=b @3000 83=c", "", 2}, /* the timer is not started again */
+    {"01=a 00 82=b", "", 1},               /* U9 */
+    {"81=whole", "whole|", 0},             /* U10 */
+    {"01=a !82=b", "", 1},                 /* U11 */
+    {"01=a !82=b 82=c", "", 1},            /* and it stays abandoned */
+    {"80=x", "", 0},                       /* U12 */
+    {"01=a 80=x 82=b", "ab|", 0},          /* which changes nothing */
+    {"01=a 02=b 02=x 83=c", "abc|", 0},    /* a duplicate */
+    {"82=b", "", 0},                       /* no beginning */
+    {"01=a 82=b 01=c 82=d", "ab|cd|", 0},  /* one after the other */
+    {"01=a 02=b 81=x", "x|", 2},           /* a lower one begins anew */
+    {"01=a 02=b 03=c 02=y 83=z", "", 3},   /* a lower one that is no beginning */
+    {"01= 82=", "|", 0},                   /* nothing, in two pieces */
+};
+
+static unsigned play(struct udp_fragments *f, const char *in, char *out)
+{
+	unsigned lost = 0, all = 0;
+	uint64_t now = 1000000;
+	char copy[100], *save = NULL;
+
+	strcpy(copy, in);
+	for (char *t = strtok_r(copy, " ", &save); t; t = strtok_r(NULL, " ", &save)) {
+		struct udp_packet p;
+
+		if (t[0] == '@') {
+			now += strtoul(t + 1, NULL, 10);
+			continue;
+		}
+		if (strcmp(t, "00") == 0) {
+			all += udp_fragments_reset(f);
+			continue;
+		}
+		p = fragment(
+		    (uint8_t)strtoul(t + (t[0] == '!'), NULL, 16), strchr(t, '=') + 1, t[0] == '!');
+		if (udp_reassemble(f, &p, now, &lost) == UDP_WHOLE) {
+			assert_int_equal(p.frag, 0);
+			strncat(out, (const char *)p.data, p.len);
+			strcat(out, "|");
+		}
+		all += lost;
+	}
+	return all;
+}
+
+static void puts_together(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(sequences) / sizeof(sequences[0]); i++) {
+		struct udp_fragments f = {.buf = room};
+		char out[100] = "";
+
+		assert_int_equal(play(&f, sequences[i].in, out), sequences[i].lost);
+		assert_string_equal(out, sequences[i].out);
+	}
+}
+
+/* 127 fragments, as many as there are numbers; and not one byte more than a datagram can have. */
+static void is_bounded(void **state)
+{
+	static uint8_t data[516];
+	struct udp_fragments f = {.buf = room};
+	unsigned lost, kept = 0;
+
+	(void)state;
+	for (uint8_t i = 1; i <= 127; i++) {
+		struct udp_packet p = fragment(i, "", 1);
+
+		p.data = data;
+		p.len = i < 127 ? sizeof(data) : UDP_PAYLOAD_MAX - 126 * sizeof(data);
+		if (i == 127)
+			p.frag |= UDP_FRAG_LAST;
+		kept += udp_reassemble(&f, &p, 0, &lost) == UDP_KEPT;
+		if (i == 127)
+			assert_int_equal(p.len, UDP_PAYLOAD_MAX);
+	}
+	assert_int_equal(kept, 126);
+	assert_int_equal(f.highest, 0);
+}
+
+static void too_much_is_abandoned(void **state)
+{
+	static uint8_t data[UDP_PAYLOAD_MAX];
+	struct udp_fragments f = {.buf = room};
+	struct udp_packet p = fragment(1, "", 1);
+	unsigned lost;
+
+	(void)state;
+	p.data = data;
+	p.len = sizeof(data);
+	assert_int_equal(udp_reassemble(&f, &p, 0, &lost), UDP_KEPT);
+	p = fragment(0x82, "x", 1);
+	assert_int_equal(udp_reassemble(&f, &p, 0, &lost), UDP_DROP);
+	assert_int_equal(lost, 1);
+	assert_int_equal(f.highest, 0);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(reads_example_b3),
+	    cmocka_unit_test(cut_headers),
+	    cmocka_unit_test(lying_length_of_a_name),
+	    cmocka_unit_test(unknown_type),
+	    cmocka_unit_test(rsv_is_not_a_length),
+	    cmocka_unit_test(writes_what_it_reads),
+	    cmocka_unit_test(puts_together),
+	    cmocka_unit_test(is_bounded),
+	    cmocka_unit_test(too_much_is_abandoned),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
