@@ -39,6 +39,7 @@ def test_chromium_loads_a_page(tabi, client, web, names, tmp_path, scheme, proto
     line = program.wait_session(1, to=f"{host}:8000", protocol=protocol)
     assert line["verdict"] == "allow"
     # One line for each connection that reached the web server, and no other.
+    program.stop()
     mine = [r for r in program.sessions() if r.get("to") == f"{host}:8000"]
     assert len(mine) == len(web.peers)
 

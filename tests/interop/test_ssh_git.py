@@ -41,7 +41,7 @@ def test_git_clone_over_http(tabi, client, web, names, repository, tmp_path, hos
     )  # fmt: skip
     assert client("git", "-C", str(tmp_path / "clone"), "rev-parse", "HEAD").decode().strip() == commit
     # The dumb transport asks for many files; each connection has its line, and all say the same.
-    program.wait_session()
+    program.stop()
     assert {r["to"] for r in program.sessions()} == {f"{host}:8000"}
     assert len(program.sessions()) == len(web.peers)
 
@@ -55,7 +55,7 @@ def test_git_clone_over_http_with_password(tabi, client, web, names, repository,
         f"http://{NAME}:8000/repo.git", str(tmp_path / "clone"),
     )  # fmt: skip
     assert client("git", "-C", str(tmp_path / "clone"), "rev-parse", "HEAD").decode().strip() == commit
-    program.wait_session()
+    program.stop()
     assert {r["user"] for r in program.sessions()} == {"alice"}
 
 
