@@ -81,9 +81,13 @@ static enum sink sink_of(int fd)
 void log_setup(const struct log_options *options)
 {
 	assert(level_is_valid(options->level));
+	/* libc keeps its connection once it has one, even where fork() and close_range() have put
+	 * something else in its place: it would write lines into whatever that is. */
+	if (current.place == LOG_TO_SYSLOG)
+		closelog();
 	current = *options;
 	if (current.place == LOG_TO_SYSLOG)
-		/* At once: a worker that has dropped its rights could not connect later. */
+		/* At once, so that no line waits for the connection. */
 		openlog("tabi", LOG_PID | LOG_NDELAY, LOG_DAEMON);
 	else
 		sink = sink_of(current.fd);

@@ -28,7 +28,8 @@ struct log_options {
 };
 
 /* The process has one log; before this it goes to standard error at LOG_AT_INFO. May be called
- * again. */
+ * again; after fork() it must be, before descriptors are closed: the connection to syslog is
+ * libc's, and this lets go of it. */
 void log_setup(const struct log_options *options);
 bool log_enabled(enum log_level level);
 /* Lines dropped since the start. */

@@ -147,15 +147,29 @@ static int configure(struct supervisor *s, unsigned number)
 	return err;
 }
 
-/* In the new process: nothing of the supervisor's but its end of the channel stays open. */
-static _Noreturn void become_worker(unsigned number, int channel, const struct sandbox_user *user)
+/*
+ * In the new process: nothing of the supervisor's but its end of the channel stays open. Not its
+ * log either: until the configuration brings that, what there is to say goes to standard error.
+ */
+static _Noreturn void become_worker(unsigned number, int channel, const struct supervisor *s)
 {
-	/* dup3() refuses to duplicate onto itself. */
-	int fd = channel == 3 ? 3 : dup3(channel, 3, O_CLOEXEC);
+	const struct policy_settings *set = &s->config->policy->set;
+	const struct log_options log = {
+	    .json = set->log_json,
+	    .place = LOG_TO_STDERR,
+	    .fd = STDERR_FILENO,
+	    .level = set->log_level,
+	    .worker = (int)number,
+	};
+	int fd;
 
+	/* First: syslog's descriptor may be the one that the channel gets. */
+	log_setup(&log);
+	/* dup3() refuses to duplicate onto itself. */
+	fd = channel == 3 ? 3 : dup3(channel, 3, O_CLOEXEC);
 	if (fd < 0 || close_range(4, ~0u, 0) < 0)
 		_exit(1);
-	exit(worker_main(number, fd, user));
+	exit(worker_main(number, fd, &s->user));
 }
 
 static int spawn(struct supervisor *s, unsigned number)
@@ -168,7 +182,7 @@ static int spawn(struct supervisor *s, unsigned number)
 	c->pid = fork();
 	err = -errno;
 	if (c->pid == 0)
-		become_worker(number, pair[1], &s->user);
+		become_worker(number, pair[1], s);
 	close(pair[1]);
 	if (c->pid < 0) {
 		c->pid = 0;

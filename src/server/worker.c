@@ -271,7 +271,7 @@ int worker_main(unsigned number, int channel, const struct sandbox_user *user)
 	if (!err)
 		err = set_up(&w);
 	if (err) {
-		log_say(LOG_AT_ERROR, "worker %u cannot start: %s", number, strerror(-err));
+		log_say(LOG_AT_ERROR, "cannot start: %s", strerror(-err));
 		return 1;
 	}
 	loop_run(&w.loop);

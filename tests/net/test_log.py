@@ -2,11 +2,13 @@
 """The log tells the truth, one line per session, and no secret."""
 
 import json
+import os
+import signal
 import socket
 
 import pytest
 
-from harness import socks, targets
+from harness import netns, socks, targets
 from harness.config import LOCAL, PROXY, local
 from harness.logs import Record
 from harness.tabi import run, wait_until
@@ -215,3 +217,46 @@ def test_systemd_is_told(tabi, tmp_path):
         sock.settimeout(10)
         tabi(LOCAL, env={"NOTIFY_SOCKET": str(path)})
         assert b"READY=1" in sock.recv(4096)
+
+
+@pytest.fixture
+def syslog(tmp_path):
+    """A directory to stand in for /dev, with a /dev/log that this socket reads."""
+    dev = tmp_path / "dev"
+    dev.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(dev / "log"))
+        os.chmod(dev / "log", 0o666)
+        sock.settimeout(10)
+        yield sock
+
+
+def wait_syslog(sock, text):
+    while True:
+        line = sock.recv(65536).decode()
+        if text in line:
+            return line
+
+
+def test_syslog_has_the_lines_of_workers(tabi, target, syslog, tmp_path):
+    """A worker's connection to syslog is its own: the supervisor's is not there any more, and
+    what has its number then is the channel, or somebody's session."""
+    target(targets.echo)
+    dev = str(tmp_path / "dev")
+    program = tabi(
+        local("log syslog"), wait=False, preexec=lambda: netns.mount_over(dev, "/dev")
+    )
+    assert "listen=127.0.0.1:1080" in wait_syslog(syslog, "ready ")
+    for _ in range(2):
+        with socks.open5(PROXY, "127.0.0.1", 7000) as sock:
+            targets.ping(sock)
+        line = wait_syslog(syslog, "session ")
+        assert "worker=0" in line and "to=127.0.0.1:7000" in line and "reason=done" in line
+        program.signal(signal.SIGHUP)
+        wait_syslog(syslog, "was reloaded")
+    program.write_config(local())
+    program.signal(signal.SIGHUP)
+    program.wait_text("was reloaded")
+    with socks.open5(PROXY, "127.0.0.1", 7000) as sock:
+        targets.ping(sock)
+    program.wait_session()
