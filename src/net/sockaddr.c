@@ -25,25 +25,36 @@ socklen_t sockaddr_from_ip(struct sockaddr_storage *ret_sa, const struct ip *ip,
 	return sizeof(*in6);
 }
 
-struct addr sockaddr_to_addr(const struct sockaddr_storage *sa)
+bool sockaddr_read(const struct sockaddr_storage *sa, struct ip *ret_ip, uint16_t *ret_port)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
 	uint8_t bytes[16];
-	struct ip ip;
 
 	switch (sa->ss_family) {
 	case AF_INET:
 		memcpy(bytes, &in->sin_addr, 4);
-		ip = ip_from_v4(bytes);
-		return addr_from_ip(&ip, ntohs(in->sin_port));
+		*ret_ip = ip_from_v4(bytes);
+		*ret_port = ntohs(in->sin_port);
+		return true;
 	case AF_INET6:
 		memcpy(bytes, &in6->sin6_addr, 16);
-		ip = ip_from_v6(bytes);
-		return addr_from_ip(&ip, ntohs(in6->sin6_port));
+		*ret_ip = ip_from_v6(bytes);
+		*ret_port = ntohs(in6->sin6_port);
+		return true;
 	default:
-		return (struct addr){.kind = ADDR_NONE};
+		return false;
 	}
+}
+
+struct addr sockaddr_to_addr(const struct sockaddr_storage *sa)
+{
+	uint16_t port;
+	struct ip ip;
+
+	if (!sockaddr_read(sa, &ip, &port))
+		return (struct addr){.kind = ADDR_NONE};
+	return addr_from_ip(&ip, port);
 }
 
 typedef int name_fn(int fd, struct sockaddr *sa, socklen_t *len);

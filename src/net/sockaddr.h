@@ -12,6 +12,9 @@ socklen_t sockaddr_from_ip(struct sockaddr_storage *ret_sa, const struct ip *ip,
 /* ADDR_IP for AF_INET and AF_INET6 (mapped ones become IPv4); ADDR_NONE for anything else. */
 struct addr sockaddr_to_addr(const struct sockaddr_storage *sa);
 
+/* The same without a struct addr around it. Returns false for any other family. */
+bool sockaddr_read(const struct sockaddr_storage *sa, struct ip *ret_ip, uint16_t *ret_port);
+
 /* The socket's own address and its peer's; ADDR_NONE where there is none. */
 struct addr socket_local_addr(int fd);
 struct addr socket_peer_addr(int fd);

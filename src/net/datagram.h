@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * UDP sockets in the loop: received in batches, sent or dropped at once.
+ *
+ * Theory of operation. Many sockets share one set of receive buffers, since what was received is
+ * used up before the loop turns. Nothing is queued here: what the kernel does not take is dropped
+ * and counted, as a router would. Errors that ICMP brought are counted and otherwise ignored; they
+ * belong to a datagram that is gone.
+ */
+#ifndef TABI_NET_DATAGRAM_H
+#define TABI_NET_DATAGRAM_H
+
+#include <sys/socket.h>
+
+#include "net/loop.h"
+#include "proto/addr.h"
+
+/* Received in one go, before others get their turn. */
+#define DATAGRAM_BATCH 32
+/* Room for the longest datagram that IP carries without jumbograms. */
+#define DATAGRAM_SIZE ((size_t)65536)
+
+struct datagram {
+	const uint8_t *data;
+	size_t len; /* 0 too */
+	struct ip from;
+	uint16_t port;
+};
+
+/* The receive buffers of one loop. */
+struct datagram_shared;
+
+/* Returns 0 or -ENOMEM. Pages are taken as they are first used. */
+int datagram_shared_new(struct datagram_shared **ret_shared);
+/* NULL is fine. */
+void datagram_shared_free(struct datagram_shared *shared);
+
+struct datagram_socket;
+/* What was received, 1 to DATAGRAM_BATCH of them, valid during this call. The socket may be closed
+ * from inside it. */
+typedef void datagram_fn(struct datagram_socket *sock, const struct datagram *list, size_t n);
+
+struct datagram_socket {
+	struct watch watch;
+	int fd;        /* owned; -1 when there is none */
+	uint16_t port; /* it is bound to */
+	datagram_fn *fn;
+	void (*closed)(struct datagram_socket *sock);
+	struct datagram_shared *shared;
+	/* Counted since the socket was opened. */
+	uint64_t cut;    /* received, and longer than any buffer: dropped */
+	uint64_t errors; /* of earlier datagrams, by ICMP */
+};
+
+/*
+ * Binds a socket to `local` (of which the port may be 0) and waits for datagrams. An IPv6 socket
+ * takes no IPv4. Returns 0 or -errno, and then `fd` is -1.
+ */
+int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, struct loop *loop,
+    const struct sockaddr_storage *local, datagram_fn *fn);
+
+/*
+ * Sends header and data as one datagram, now or never. Returns 0, or -errno: -EAGAIN where the
+ * kernel's buffers are full.
+ */
+int datagram_send(struct datagram_socket *sock, const void *header, size_t header_len,
+    const void *data, size_t len, const struct ip *to, uint16_t port);
+
+/* How many datagrams the kernel dropped because nobody read them in time. */
+uint64_t datagram_overflowed(const struct datagram_socket *sock);
+
+/* Closes an open socket. The memory must stay until `closed` is called from the loop. */
+void datagram_close(struct datagram_socket *sock, void (*closed)(struct datagram_socket *sock));
+
+#endif
