@@ -79,20 +79,33 @@ static struct ip unspecified(bool v6)
 	return v6 ? ip_from_v6(zeros) : ip_from_v4(zeros);
 }
 
+/* Do we listen on this port already, on whatever address? */
+static bool have_port(const struct sockets *old, uint16_t port)
+{
+	for (size_t i = 0; old && i < old->n; i++)
+		if (!old->list[i].shared && old->list[i].listener->addr.port == port)
+			return true;
+	return false;
+}
+
 /*
  * SO_REUSEPORT would let a second tabi of the same user share the port, and connections would go to
  * either at random. So the first socket is tried without it: then an address in use is an error.
+ * Not where we may be the ones who use it: on reload 127.0.0.1:1080 becomes 0.0.0.0:1080.
  */
-static int open_workers(struct listening *l, unsigned workers)
+static int open_workers(struct opening *o, struct listening *l)
 {
 	struct ip ip = l->listener->any_family ? unspecified(l->v6) : l->listener->addr.ip;
 	uint16_t port = l->listener->addr.port;
-	int probe = open_tcp(&ip, l->v6, port, false);
 
-	if (probe < 0)
-		return probe;
-	close(probe);
-	for (unsigned i = 0; i < workers; i++) {
+	if (!have_port(o->old, port)) {
+		int probe = open_tcp(&ip, l->v6, port, false);
+
+		if (probe < 0)
+			return probe;
+		close(probe);
+	}
+	for (unsigned i = 0; i < o->sockets->workers; i++) {
 		l->fds[i] = open_tcp(&ip, l->v6, port, true);
 		if (l->fds[i] < 0)
 			return l->fds[i];
@@ -100,7 +113,8 @@ static int open_workers(struct listening *l, unsigned workers)
 	return 0;
 }
 
-/* Does somebody serve the Unix socket at `sa`? */
+/* Does somebody serve the Unix socket at `sa`? Only a refusal says that nobody does: it may be a
+ * socket that we may not connect to, or one of another type. */
 static bool unix_in_use(const struct sockaddr_un *sa)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -108,7 +122,8 @@ static bool unix_in_use(const struct sockaddr_un *sa)
 
 	if (fd < 0)
 		return true;
-	used = connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 || errno == EAGAIN;
+	used = connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 ||
+	       (errno != ECONNREFUSED && errno != ENOENT);
 	close(fd);
 	return used;
 }
@@ -160,8 +175,7 @@ static bool same_address(const struct listening *a, const struct policy_listener
 {
 	if (a->listener->unix_path || l->unix_path)
 		return a->listener->unix_path && l->unix_path &&
-		       strcmp(a->listener->unix_path, l->unix_path) == 0 &&
-		       a->listener->unix_mode == l->unix_mode;
+		       strcmp(a->listener->unix_path, l->unix_path) == 0;
 	return a->v6 == v6 && a->listener->any_family == l->any_family &&
 	       a->listener->addr.port == l->addr.port &&
 	       ip_equal(&a->listener->addr.ip, &l->addr.ip);
@@ -205,7 +219,7 @@ static int add(struct opening *o, const struct policy_listener *l, bool v6)
 		it->fds[0] = open_unix(l);
 		err = it->fds[0] < 0 ? it->fds[0] : 0;
 	} else {
-		err = open_workers(it, o->sockets->workers);
+		err = open_workers(o, it);
 	}
 	/* *:PORT on a host without IPv6 is IPv4 alone, and so is the built-in default. */
 	if (family_is_missing(err) && v6 && (l->any_family || l->optional))
@@ -238,17 +252,36 @@ static bool is_borrowed(const struct opening *o, const int *fds)
 	return false;
 }
 
-/* What was borrowed becomes ours, or goes back. */
-static void settle(struct opening *o, bool ours)
+/* What was borrowed goes back. */
+static void give_back(struct opening *o)
 {
-	for (size_t i = 0; i < o->sockets->n; i++) {
-		if (!ours && is_borrowed(o, o->sockets->list[i].fds))
+	for (size_t i = 0; i < o->sockets->n; i++)
+		if (is_borrowed(o, o->sockets->list[i].fds))
 			o->sockets->list[i].fds = NULL;
-	}
-	for (size_t i = 0; ours && o->old && i < o->old->n; i++)
-		for (size_t k = 0; k < o->sockets->n; k++)
-			if (o->old->list[i].fds == o->sockets->list[k].fds)
-				o->old->list[i].fds = NULL;
+}
+
+/* A Unix socket that stays has the mode that the new configuration says. */
+static void follow_mode(
+    struct opening *o, const struct policy_listener *old, const struct policy_listener *new)
+{
+	if (!new->unix_path || old->unix_mode == new->unix_mode)
+		return;
+	if (chmod(new->unix_path, new->unix_mode) < 0)
+		(void)complain(o, new, "with its new mode", -errno);
+}
+
+/* What was borrowed becomes ours. */
+static void keep(struct opening *o)
+{
+	for (size_t i = 0; o->old && i < o->old->n; i++)
+		for (size_t k = 0; k < o->sockets->n; k++) {
+			struct listening *old = &o->old->list[i], *new = &o->sockets->list[k];
+
+			if (old->fds != new->fds)
+				continue;
+			follow_mode(o, old->listener, new->listener);
+			old->fds = NULL;
+		}
 }
 
 int sockets_open(struct sockets *ret_sockets, struct sockets *old, const struct policy *policy,
@@ -263,11 +296,13 @@ int sockets_open(struct sockets *ret_sockets, struct sockets *old, const struct 
 	if (!sockets.list)
 		return -ENOMEM;
 	err = add_all(&o, policy);
-	settle(&o, err == 0);
-	if (err)
+	if (err) {
+		give_back(&o);
 		sockets_close(&sockets);
-	else
+	} else {
+		keep(&o);
 		*ret_sockets = sockets;
+	}
 	return err;
 }
 

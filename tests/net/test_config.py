@@ -180,6 +180,15 @@ def test_other_file_in_the_way_is_left_alone(tabi, tmp_path):
     assert path.read_text() == "precious"
 
 
+def test_socket_of_another_type_is_left_alone(tabi, tmp_path):
+    """/dev/log, say: to connect to it fails, and somebody reads it all the same."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as alive:
+        alive.bind(os.fspath(path))
+        assert os.fspath(path) in refused(tabi, unix_config(path))
+        assert path.exists()
+
+
 # SIGHUP
 
 
@@ -223,6 +232,32 @@ def test_reload_is_told_when_it_is_in_force(tabi, target):
     os.kill(worker, signal.SIGCONT)
     program.wait_text("reloaded")
     assert socks.ask5(PROXY, "127.0.0.1", 7001) == 2
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    (("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "*"), ("*", "[::1]")),
+)
+def test_reload_changes_the_address_of_a_port(tabi, target, before, after):
+    """The old sockets are still there while the new ones are opened."""
+    target(targets.echo)
+    program = tabi(f"workers 2\nlisten {before}:1080\n{ALLOW_ALL}")
+    reload(program, f"workers 2\nlisten {after}:1080\n{ALLOW_ALL}")
+    program.wait_text("was reloaded")
+    for host in ("127.0.0.1", "127.0.0.2", "::1"):
+        wanted = after in ("*", host, f"[{host}]") or (after == "0.0.0.0" and ":" not in host)
+        wait_until(lambda: listens(host) == wanted, what=f"{host}: {wanted}")
+
+
+def test_reload_changes_the_mode_of_a_unix_socket(tabi, target, tmp_path):
+    target(targets.echo)
+    path = tmp_path / "s"
+    program = tabi(unix_config(path))
+    reload(program, unix_config(path, "mode 0666"))
+    program.wait_text("was reloaded")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o666
+    with socks.open5(path, "127.0.0.1", 7000) as sock:
+        targets.ping(sock)
 
 
 def test_broken_configuration_is_reported_and_the_old_one_stays(tabi, target):
