@@ -70,6 +70,12 @@ int channel_receive(int channel, struct channel_message *ret_msg, int fds[static
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -errno;
 	take_fds(&hdr, fds, ret_n_fds);
+	/* The kernel drops those for which there is no room, and says so here only. */
+	if (hdr.msg_flags & MSG_CTRUNC) {
+		while (*ret_n_fds > 0)
+			close(fds[--*ret_n_fds]);
+		return -EMFILE;
+	}
 	if (n != 0 && n != sizeof(*ret_msg))
 		return -EPROTO;
 	return n != 0;

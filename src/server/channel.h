@@ -45,7 +45,8 @@ int channel_send(int channel, const struct channel_message *msg, const int *fds,
 
 /*
  * Takes the next packet. Descriptors (close-on-exec) go to `fds` and are the caller's. Returns 1, 0
- * where the other end is gone, -EAGAIN where nothing is there, or -errno.
+ * where the other end is gone, -EAGAIN where nothing is there, -EMFILE where this process has no
+ * room for all of its descriptors (the packet is lost then, with all of them), or -errno.
  */
 int channel_receive(int channel, struct channel_message *ret_msg, int fds[static CHANNEL_FDS_MAX],
     size_t *ret_n_fds);

@@ -86,7 +86,7 @@ static bool may_say(struct listeners *all)
 	return true;
 }
 
-/* The system has nothing to accept with. */
+/* The system will not let us accept just now. */
 static void rest_for_want(struct listeners *all, int err)
 {
 	if (may_say(all))
@@ -106,13 +106,22 @@ static void rest_for_room(struct listeners *all)
 	set_resting(all, true);
 }
 
-static bool is_want(int err)
+/*
+ * accept(2): these are about the connection that was to be accepted, and gone with it. With any
+ * other error it still waits: when something is lacking, and when a security module forbids.
+ */
+static bool is_gone(int err)
 {
-	return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
+	static const int gone[] = {ECONNABORTED, EINTR, EPROTO, ENETDOWN, ENETUNREACH, EHOSTDOWN,
+	    EHOSTUNREACH, ENOPROTOOPT, EOPNOTSUPP, ENONET, ETIMEDOUT, ECONNRESET};
+
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+		if (gone[i] == err)
+			return true;
+	return false;
 }
 
-/* accept(2): of the other errors some are about the connection that was to be accepted, and gone
- * with it. */
+/* Returns whether it is worth going on at once. */
 static bool accept_one(struct listener *l)
 {
 	struct sockaddr_storage sa;
@@ -128,9 +137,11 @@ static bool accept_one(struct listener *l)
 		session_begin(l->all->worker, l->said, fd, &peer);
 		return true;
 	}
-	if (is_want(err))
+	if (is_gone(err))
+		return true;
+	if (err != EAGAIN)
 		rest_for_want(l->all, err);
-	return err == ECONNABORTED || err == EINTR;
+	return false;
 }
 
 static void on_connection(struct watch *watch, unsigned events)

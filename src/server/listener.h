@@ -18,15 +18,16 @@ struct listener {
 
 /*
  * All listeners of a worker. They rest (wait for nothing) while the worker has all the sessions
- * that its descriptors suffice for, or the system has no descriptor or memory to accept with:
- * level-triggered polling would otherwise report the waiting connection again and again.
+ * that its descriptors suffice for, or the system will not let it accept (no descriptor, no memory,
+ * a security module): level-triggered polling would otherwise report the waiting connection again
+ * and again.
  */
 struct listeners {
 	struct worker *worker;
 	struct listener **list; /* owned */
 	size_t n;
 	bool resting;
-	struct timer retry;   /* while resting for want of the system's resources */
+	struct timer retry;   /* while resting because of the system */
 	uint64_t quiet_until; /* loop_now(): the log has heard of it and need not yet again */
 };
 

@@ -30,12 +30,16 @@
 #define BACKOFF_MAX_MS 5000
 /* What a worker may take beyond its drain deadline before it is killed. */
 #define GRACE_MS 3000
+/* Between attempts to give a worker its configuration. */
+#define CONFIGURE_AGAIN_MS 100
 
 struct child {
 	pid_t pid;                    /* 0: not running */
 	int channel;                  /* -1: none */
+	unsigned unanswered;          /* configurations that were sent to it */
 	bool serving;                 /* the newest configuration */
 	uint64_t started, restart_at; /* ms */
+	uint64_t configure_at;        /* ms; 0: the newest configuration is on its way to it */
 	unsigned backoff_ms;
 };
 
@@ -126,8 +130,8 @@ static struct child *child_of(struct supervisor *s, pid_t pid)
 	return NULL;
 }
 
-/* Gives a worker all that it needs. A worker that cannot take it is about to be reaped. */
-static int configure(struct supervisor *s, unsigned number)
+/* Sends a worker all that it needs. Returns 0 or -errno. */
+static int send_config(struct supervisor *s, unsigned number)
 {
 	struct channel_message msg = {.word = CHANNEL_CONFIG};
 	int fds[CHANNEL_FDS_MAX];
@@ -141,10 +145,40 @@ static int configure(struct supervisor *s, unsigned number)
 	fds[CHANNEL_FD_LOG] = s->log_fd;
 	n = sockets_of_worker(
 	    &s->sockets, s->config->policy, number, fds + CHANNEL_FD_LISTENERS, msg.listener);
-	s->children[number].serving = false;
 	err = channel_send(s->children[number].channel, &msg, fds, CHANNEL_FD_LISTENERS + n);
 	close(config);
 	return err;
+}
+
+/*
+ * Sees to it that a worker gets the newest configuration. Where it cannot be sent just now (nothing
+ * to make the packet of, or a worker that reads none) it is sent later: a worker must not stay
+ * without one, nor under rules that are no longer in force. One that is gone is reaped instead.
+ */
+static void configure(struct supervisor *s, unsigned number)
+{
+	struct child *c = &s->children[number];
+	bool first = c->configure_at == 0;
+	int err = send_config(s, number);
+
+	c->serving = false;
+	c->configure_at = 0;
+	c->unanswered += err == 0;
+	if (err == 0 || err == -EPIPE || err == -ECONNRESET)
+		return;
+	c->configure_at = now_ms() + CONFIGURE_AGAIN_MS;
+	if (first)
+		log_say(LOG_AT_ERROR, "cannot configure worker %u: %s; trying again every %d ms",
+		    number, strerror(-err), CONFIGURE_AGAIN_MS);
+}
+
+static void configure_due(struct supervisor *s)
+{
+	uint64_t now = now_ms();
+
+	for (unsigned i = 0; i < s->n_children; i++)
+		if (s->children[i].configure_at && s->children[i].configure_at <= now)
+			configure(s, i);
 }
 
 /*
@@ -192,7 +226,8 @@ static int spawn(struct supervisor *s, unsigned number)
 	c->channel = pair[0];
 	c->started = now_ms();
 	c->restart_at = 0;
-	return configure(s, number);
+	configure(s, number);
+	return 0;
 }
 
 static void plan_restart(struct child *c)
@@ -234,6 +269,16 @@ static void give_up(struct supervisor *s)
 	kill_all(s);
 }
 
+static void close_channel(struct child *c)
+{
+	if (c->channel >= 0)
+		close(c->channel);
+	c->channel = -1;
+	c->configure_at = 0;
+	c->unanswered = 0;
+	c->serving = false;
+}
+
 static void reap(struct supervisor *s)
 {
 	int status;
@@ -245,9 +290,7 @@ static void reap(struct supervisor *s)
 		if (!c)
 			continue;
 		c->pid = 0;
-		if (c->channel >= 0)
-			close(c->channel);
-		c->channel = -1;
+		close_channel(c);
 		if (s->stopping && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			continue;
 		if (!s->failed)
@@ -408,7 +451,7 @@ static void reload(struct supervisor *s)
 	}
 	for (unsigned i = 0; i < s->n_children; i++)
 		if (s->children[i].channel >= 0)
-			(void)configure(s, i);
+			configure(s, i);
 	s->reloading = true;
 }
 
@@ -456,7 +499,8 @@ static void on_word(struct supervisor *s, struct child *c)
 		on_failure(s, c, msg.number);
 	if (msg.word != CHANNEL_SERVING)
 		return;
-	c->serving = true;
+	/* One answer each; an earlier configuration's says nothing of the newest. */
+	c->serving = --c->unanswered == 0 && c->configure_at == 0;
 	for (unsigned i = 0; i < s->n_children; i++)
 		all = all && s->children[i].serving;
 	if (!all || s->stopping)
@@ -475,9 +519,14 @@ static int until_due(const struct supervisor *s)
 {
 	uint64_t now = now_ms(), due = s->kill_at ? s->kill_at : UINT64_MAX;
 
-	for (unsigned i = 0; i < s->n_children && !s->stopping; i++)
-		if (s->children[i].pid == 0 && s->children[i].restart_at < due)
-			due = s->children[i].restart_at;
+	for (unsigned i = 0; i < s->n_children && !s->stopping; i++) {
+		const struct child *c = &s->children[i];
+
+		if (c->pid == 0 && c->restart_at < due)
+			due = c->restart_at;
+		if (c->configure_at && c->configure_at < due)
+			due = c->configure_at;
+	}
 	if (due == UINT64_MAX)
 		return -1;
 	return due <= now ? 0 : (int)(due - now);
@@ -502,18 +551,17 @@ static void wait_and_handle(struct supervisor *s)
 	/* A worker that is gone is reaped by its signal; its channel must not keep us awake until
 	 * then. */
 	for (unsigned i = 0; i < s->n_children; i++)
-		if ((p[1 + i].revents & (POLLHUP | POLLIN)) == POLLHUP &&
-		    s->children[i].channel >= 0) {
-			close(s->children[i].channel);
-			s->children[i].channel = -1;
-		}
+		if ((p[1 + i].revents & (POLLHUP | POLLIN)) == POLLHUP)
+			close_channel(&s->children[i]);
 }
 
 static int supervise(struct supervisor *s)
 {
 	while (!s->stopping || any_child(s)) {
-		if (!s->stopping)
+		if (!s->stopping) {
 			restart_due(s);
+			configure_due(s);
+		}
 		wait_and_handle(s);
 		if (s->kill_at && now_ms() >= s->kill_at) {
 			log_say(LOG_AT_ERROR, "workers did not end in time; killing them");

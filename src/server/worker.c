@@ -131,10 +131,11 @@ static int setup_resolver(struct worker *w, const struct policy_settings *old)
 	return 0;
 }
 
-/* A session has two sockets, and one that has only the first will want the other. */
+/* A session has two sockets, and one that has only the first will want the other. On reload the
+ * listeners come anew before the old ones go. */
 static unsigned room_for_sessions(const struct worker *w)
 {
-	unsigned long aside = DESCRIPTORS_ASIDE + w->listeners.n;
+	unsigned long aside = DESCRIPTORS_ASIDE + 2 * w->listeners.n;
 
 	return w->max_descriptors > aside + 4 ? (unsigned)(w->max_descriptors - aside) / 2 : 2;
 }
@@ -205,6 +206,9 @@ static void on_channel(struct watch *watch, unsigned events)
 	(void)events;
 	if (ret > 0) {
 		obey(w, &msg, fds, n);
+	} else if (ret == -EMFILE) {
+		/* Only a configuration brings descriptors. */
+		tell(w, CHANNEL_FAILED, ret);
 	} else if (ret != -EAGAIN) {
 		/* No supervisor, no future: serve those who are here. */
 		watch_set(&w->channel_watch, 0);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -67,11 +68,38 @@ static void too_many_descriptors(void **state)
 	close(pair[1]);
 }
 
+static void no_room_for_descriptors(void **state)
+{
+	struct channel_message msg = {.word = CHANNEL_CONFIG}, got;
+	int pair[2], many[8] = {0}, fds[CHANNEL_FDS_MAX];
+	struct rlimit old, few;
+	size_t n;
+
+	(void)state;
+	make_pair(pair);
+	assert_int_equal(channel_send(pair[0], &msg, many, 8), 0);
+	assert_int_equal(channel_send(pair[0], &msg, many, 1), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = (struct rlimit){(rlim_t)pair[1] + 3, old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_int_equal(channel_receive(pair[1], &got, fds, &n), -EMFILE);
+	assert_int_equal(n, 0);
+	/* Those that did arrive were closed: there is room for another. */
+	assert_int_equal(channel_receive(pair[1], &got, fds, &n), 1);
+	assert_int_equal(n, 1);
+	assert_int_equal(fds[0], pair[1] + 1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	close(fds[0]);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(words_and_descriptors),
 	    cmocka_unit_test(too_many_descriptors),
+	    cmocka_unit_test(no_room_for_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Makes system calls of the program under test fail, for LD_PRELOAD: tests/net sees what it does
+ * then.
+ *
+ * TABI_FAULT is CALL:ERRNO:FIRST:LAST, such as accept4:13:1:5: from the first to the fifth call
+ * of accept4(), counted over all processes, it fails with EACCES.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static char call[32];
+static int number;
+static unsigned first, last;
+static atomic_uint *count; /* in memory that children share */
+
+__attribute__((constructor)) static void read_fault(void)
+{
+	const char *text = getenv("TABI_FAULT");
+
+	count =
+	    mmap(NULL, sizeof(*count), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (count == MAP_FAILED || !text ||
+	    sscanf(text, "%31[^:]:%d:%u:%u", call, &number, &first, &last) != 4)
+		call[0] = '\0';
+}
+
+static int fails(const char *name)
+{
+	unsigned n;
+
+	if (strcmp(name, call) != 0)
+		return 0;
+	n = atomic_fetch_add(count, 1) + 1;
+	if (n < first || n > last)
+		return 0;
+	errno = number;
+	return 1;
+}
+
+/* dlsym() returns an object pointer, which C cannot turn into a function. */
+static void find_next(const char *name, void *ret_function)
+{
+	void *symbol = dlsym(RTLD_NEXT, name);
+
+	memcpy(ret_function, &symbol, sizeof(symbol));
+}
+
+int accept4(int fd, struct sockaddr *restrict addr, socklen_t *restrict len, int flags)
+{
+	int (*next)(int, struct sockaddr *, socklen_t *, int);
+
+	find_next("accept4", &next);
+	return fails("accept4") ? -1 : next(fd, addr, len, flags);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	ssize_t (*next)(int, const struct msghdr *, int);
+
+	find_next("sendmsg", &next);
+	return fails("sendmsg") ? -1 : next(fd, msg, flags);
+}
+
+int memfd_create(const char *name, unsigned flags)
+{
+	int (*next)(const char *, unsigned);
+
+	find_next("memfd_create", &next);
+	return fails("memfd_create") ? -1 : next(name, flags);
+}
+
+pid_t fork(void)
+{
+	pid_t (*next)(void);
+
+	find_next("fork", &next);
+	return fails("fork") ? -1 : next();
+}
