@@ -13,6 +13,7 @@ struct auth_check {
 	struct job job; /* first: the thread pool knows the check by it */
 	struct auth *auth;
 	struct config *config;   /* a reference is held */
+	struct lane *lane;       /* that it waits in; NULL while it runs */
 	struct auth_check *next; /* in its lane */
 	auth_fn *fn;             /* NULL: cancelled */
 	void *ctx;
@@ -24,6 +25,7 @@ struct auth_check {
 
 struct lane {
 	struct auth_check *first, **last;
+	size_t n;
 };
 
 struct auth {
@@ -108,21 +110,28 @@ static void done(struct job *job)
 	run_next(auth);
 }
 
+/* Takes the check that `at` points to out of its lane. */
+static struct auth_check *leave_lane(struct auth_check **at)
+{
+	struct auth_check *check = *at;
+	struct lane *lane = check->lane;
+
+	*at = check->next;
+	if (!*at)
+		lane->last = at;
+	lane->n--;
+	check->auth->waiting--;
+	check->lane = NULL;
+	return check;
+}
+
 static struct auth_check *take_next(struct auth *auth)
 {
 	while (auth->waiting > 0) {
 		struct lane *lane = &auth->lanes[auth->turn++ % AUTH_LANES];
-		struct auth_check *check = lane->first;
 
-		if (!check)
-			continue;
-		lane->first = check->next;
-		if (!lane->first)
-			lane->last = &lane->first;
-		auth->waiting--;
-		if (check->fn)
-			return check;
-		check_free(check);
+		if (lane->first)
+			return leave_lane(&lane->first);
 	}
 	return NULL;
 }
@@ -148,12 +157,13 @@ int auth_check_start(struct auth *auth, struct config *config, const struct ip *
 	struct lane *lane = lane_of(auth, source);
 	struct auth_check *check;
 
-	if (auth->waiting >= AUTH_WAITING_MAX)
+	if (lane->n >= AUTH_LANE_MAX)
 		return ERR_UNAVAILABLE;
 	check = calloc(1, sizeof(*check));
 	if (!check)
 		return -ENOMEM;
 	check->auth = auth;
+	check->lane = lane;
 	check->config = config_ref(config);
 	check->fn = fn;
 	check->ctx = ctx;
@@ -163,14 +173,26 @@ int auth_check_start(struct auth *auth, struct config *config, const struct ip *
 	memcpy(check->password, accept->password, accept->password_len);
 	*lane->last = check;
 	lane->last = &check->next;
+	lane->n++;
 	auth->waiting++;
 	*ret_check = check;
 	run_next(auth);
 	return 0;
 }
 
+/* One that waits goes at once, or those who come and go would fill their lane with nobody. */
 void auth_check_cancel(struct auth_check *check)
 {
-	if (check)
+	struct auth_check **at;
+
+	if (!check)
+		return;
+	if (!check->lane) {
 		check->fn = NULL;
+		return;
+	}
+	at = &check->lane->first;
+	while (*at != check)
+		at = &(*at)->next;
+	check_free(leave_lane(at));
 }

@@ -18,8 +18,9 @@
 #define AUTH_LANES 256
 /* How many hashes run at once: half of libuv's four threads, so that the loop keeps a core. */
 #define AUTH_RUNNING_MAX 2
-/* How many may wait in a worker; more are turned away with ERR_UNAVAILABLE. */
-#define AUTH_WAITING_MAX 1024
+/* How many may wait in a lane; more are turned away with ERR_UNAVAILABLE. All lanes together have
+ * no bound but that of sessions: it would be one that a single guesser could use up for all. */
+#define AUTH_LANE_MAX 256
 
 /* One per worker. */
 struct auth;
