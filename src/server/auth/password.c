@@ -13,7 +13,7 @@
  * What is hashed for a user whom nobody knows, where there is no real hash to imitate: yescrypt as
  * password_hash() sets it, with a fixed salt.
  */
-static const char decoy_setting[] = "$y$j9T$tabidecoytabidecoyta0$";
+static const char decoy_setting[] = "$y$j9T$tabidecoytabidecoy..$";
 
 struct entry {
 	const char *user; /* borrowed from the table's text */
