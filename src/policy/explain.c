@@ -399,7 +399,8 @@ static bool say_address(struct out *o, const struct policy *policy,
 		say(o, "deny, because that is this proxy itself\n");
 		return false;
 	}
-	if (connect && (ip_classes(ip) & (IP_UNSPECIFIED | IP_MULTICAST))) {
+	if ((connect || ask->command == COMMAND_BIND) &&
+	    (ip_classes(ip) & (IP_UNSPECIFIED | IP_MULTICAST))) {
 		say(o, "deny, because nothing can be reached at that address\n");
 		return false;
 	}
@@ -435,7 +436,7 @@ static void say_depends(struct out *o, const struct policy *policy, const struct
 {
 	struct decision d = {0};
 
-	say(o, "depends on the address of %s\n", r->ask.name);
+	say(o, "depends on the address of %s\n", r->ask.name ? r->ask.name : "the peer");
 	for (size_t i = 0; i < policy->n_rules; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
 		enum rule_match match = rule_match(rule, &r->ask);
@@ -452,7 +453,8 @@ static void say_depends(struct out *o, const struct policy *policy, const struct
 	say_decision(o, &d);
 	say(o, "\n");
 	say_rule(o, &d);
-	say(o, "  'address IP' in the request says what the name resolves to\n");
+	if (r->ask.name)
+		say(o, "  'address IP' in the request says what the name resolves to\n");
 }
 
 /* What stands in the way before or after the rules. */
@@ -465,19 +467,31 @@ static void say_notes(struct out *o, const struct policy *policy, const struct e
 		    "note: the method %s is not offered, so such a client is refused before any "
 		    "rule\n",
 		    words_name(rule_methods, (int)ask->method));
-	if (ask->command != COMMAND_CONNECT)
-		say(o, "note: this version serves connect only\n");
+	if (ask->command != COMMAND_CONNECT && ask->command != COMMAND_BIND)
+		say(o, "note: this version does not serve %s\n",
+		    words_name(rule_commands, (int)ask->command));
+}
+
+/* A BIND to 0.0.0.0 or :: expects anybody: the rules are asked without an address. */
+static bool expects_anybody(const struct policy_request *ask)
+{
+	return ask->command == COMMAND_BIND && ask->has_ip &&
+	       ip_own_classes(&ask->ip) & IP_UNSPECIFIED;
 }
 
 size_t explain_format(
-    const struct policy *policy, const struct explain_request *r, char *buf, size_t cap)
+    const struct policy *policy, const struct explain_request *request, char *buf, size_t cap)
 {
 	struct out o = {.buf = buf, .cap = cap};
+	struct explain_request copy = *request;
+	const struct explain_request *r = &copy;
 	struct decision d;
 
 	if (cap == 0)
 		return 0;
 	buf[0] = '\0';
+	if (expects_anybody(&copy.ask))
+		copy.ask.has_ip = false;
 	d = policy_decide(policy, &r->ask);
 	if (r->ask.has_ip) {
 		say_address(&o, policy, &r->ask, &r->ask.ip, false);

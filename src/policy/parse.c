@@ -51,6 +51,7 @@ static const struct statement_row statements[] = {
     {"relay", setting_relay},
     {"timeout", setting_timeout},
     {"resolver", setting_resolver},
+    {"bind-ports", setting_bind_ports},
     {"control", setting_control},
     {"metrics", setting_metrics},
     {"sandbox", setting_sandbox},
@@ -376,6 +377,7 @@ static void set_defaults(struct policy *policy)
 	policy->set.timeout_ms[TIMEOUT_CONNECT] = 30 * 1000;
 	policy->set.timeout_ms[TIMEOUT_IDLE] = 2 * 3600 * 1000;
 	policy->set.timeout_ms[TIMEOUT_HALFCLOSE] = 5 * 60 * 1000;
+	policy->set.timeout_ms[TIMEOUT_BIND] = 2 * 60 * 1000;
 	policy->set.timeout_ms[TIMEOUT_DRAIN] = 30 * 1000;
 }
 

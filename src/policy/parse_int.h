@@ -43,6 +43,7 @@ enum setting {
 	SETTING_METRICS,
 	SETTING_SANDBOX,
 	SETTING_RESOLVER,
+	SETTING_BIND_PORTS,
 	SETTING_TIMEOUT, /* + enum timeout */
 	SETTING_COUNT = SETTING_TIMEOUT + TIMEOUT_COUNT,
 };
@@ -128,6 +129,10 @@ bool parse_size(struct parser *p, const struct token *t, uint64_t *ret_bytes);
 bool parse_rate(struct parser *p, const struct token *t, uint64_t *ret_bytes);
 bool parse_path(struct parser *p, const struct token *t, const char *expected);
 
+/* PORT or FIRST-LAST, from `min` (at least 1) on. */
+bool parse_port_range(
+    struct parser *p, const struct token *t, unsigned min, struct port_range *ret_range);
+
 /* One net or address; `add` gets it with `prefix` in 128 bits. */
 bool parse_net(struct parser *p, const struct token *t, struct ip *ret_net, unsigned *ret_prefix);
 
@@ -144,7 +149,7 @@ bool rules_is_builtin(const struct token *t);
 typedef void parse_statement(struct parser *p, const struct token *t);
 
 parse_statement setting_workers, setting_user, setting_log, setting_relay, setting_timeout,
-    setting_control, setting_metrics, setting_sandbox, setting_resolver;
+    setting_control, setting_metrics, setting_sandbox, setting_resolver, setting_bind_ports;
 parse_statement define_net, define_host, define_hours, define_proxy, define_group;
 parse_statement serve_listen, serve_auth, serve_limit;
 

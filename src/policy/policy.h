@@ -16,6 +16,7 @@ enum timeout {
 	TIMEOUT_CONNECT,   /* request to connected, look-up included; 30 s */
 	TIMEOUT_IDLE,      /* nothing in either direction; 0 = never; 2 h */
 	TIMEOUT_HALFCLOSE, /* nothing moved since one side ended; 5 min */
+	TIMEOUT_BIND,      /* BIND: from the first answer until the peer has come; 2 min */
 	TIMEOUT_DRAIN,     /* what a stop leaves live sessions; 30 s */
 	TIMEOUT_COUNT,
 };
@@ -41,8 +42,12 @@ struct policy_listener {
 	unsigned unix_mode;    /* permission bits of the socket; 0600 unless said */
 	struct addr addr;      /* ADDR_IP; port 0 is not allowed */
 	bool any_family; /* `*:PORT`: an IPv4 and an IPv6 socket; addr.ip is then unspecified */
-	bool open;       /* "strangers may use this": the word `open` */
-	bool optional;   /* of the built-in default: a host without that family is no error */
+	/* Where clients' peers reach us, in place of our own address: one for each family at most.
+	 */
+	struct ip advertise[2];
+	size_t n_advertise;
+	bool open;     /* "strangers may use this": the word `open` */
+	bool optional; /* of the built-in default: a host without that family is no error */
 };
 
 struct policy_auth {
@@ -63,6 +68,8 @@ struct policy_settings {
 	unsigned timeout_ms[TIMEOUT_COUNT];
 	struct addr *resolvers; /* ADDR_IP with port; n == 0: the system's */
 	size_t n_resolvers;
+	/* BIND listens on these alone, 1024 or higher; 0: on any that the kernel chooses. */
+	uint16_t bind_first, bind_last;
 };
 
 /* A word that the language has and this version has no effect for: policy_check_servable(). */

@@ -310,26 +310,11 @@ static const struct token *word_to(struct parser *p, const struct token *t, stru
 
 static void port_item(struct parser *p, const struct token *t, void *context)
 {
-	static const char expected[] = "ports from 1 to 65535, such as 443 or 8000-8999";
 	struct build *b = context;
-	const char *dash = memchr(t->text, '-', t->len);
-	size_t len = dash ? (size_t)(dash - t->text) : t->len;
 	struct port_range r, *list;
 
-	if (port_parse(t->text, len, &r.first) || r.first == 0 ||
-	    (dash && (port_parse(dash + 1, t->len - len - 1, &r.last) || r.last == 0))) {
-		parse_fail(p, t, expected, "'%.*s' is not a port", SHOWN(t));
+	if (!parse_port_range(p, t, 1, &r))
 		return;
-	}
-	if (!dash)
-		r.last = r.first;
-	if (r.last < r.first) {
-		char hint[32];
-
-		snprintf(hint, sizeof(hint), "%u-%u", r.last, r.first);
-		parse_fail(p, t, hint, "'%.*s' runs backwards", SHOWN(t));
-		return;
-	}
 	list = arena_append(&p->arena, b->ports, b->rule->n_ports, sizeof(*list));
 	if (!list)
 		return;

@@ -131,17 +131,25 @@ static bool read_mode(struct parser *p, const struct token *t, struct policy_lis
 	return true;
 }
 
-static bool read_advertise(struct parser *p, const struct token *t)
+static const char advertise_expected[] = "the address that others reach, such as 203.0.113.7";
+
+/* An address that nobody can connect to tells nobody where to connect. */
+static void advertise_item(struct parser *p, const struct token *t, void *context)
 {
-	static const char expected[] = "the address that clients reach, such as 203.0.113.7";
+	struct policy_listener *l = context;
 	struct ip ip;
 
-	if (!parse_word(p, t, expected))
-		return false;
-	if (ip_parse(t->text, t->len, &ip) == 0)
-		return true;
-	parse_fail(p, t, expected, "'%.*s' is not an address", SHOWN(t));
-	return false;
+	if (ip_parse(t->text, t->len, &ip) || ip_classes(&ip) & (IP_UNSPECIFIED | IP_MULTICAST)) {
+		parse_fail(p, t, advertise_expected, "'%.*s' is not an address to reach", SHOWN(t));
+		return;
+	}
+	if (l->n_advertise == 2 ||
+	    (l->n_advertise == 1 && ip_is_v4(&l->advertise[0]) == ip_is_v4(&ip))) {
+		parse_fail(p, t, "one IPv4 and one IPv6 address at most",
+		    "'%.*s' is a second address of its family", SHOWN(t));
+		return;
+	}
+	l->advertise[l->n_advertise++] = ip;
 }
 
 /* One word after the endpoint. Returns the token behind it and its values, or NULL. */
@@ -173,8 +181,7 @@ static const struct token *listen_word(struct parser *p, const struct token *t,
 		parse_later(p, t);
 		return parse_path(p, t + 1, "the file of the certificates") ? t + 2 : NULL;
 	case LISTEN_ADVERTISE:
-		parse_later(p, t);
-		return read_advertise(p, t + 1) ? t + 2 : NULL;
+		return parse_list(p, t + 1, advertise_expected, advertise_item, l);
 	}
 	return NULL;
 }

@@ -11,12 +11,14 @@
 #define RESOLVER_PORT 53
 #define RESOLVERS_MAX 16
 #define USER_NAME_MAX 64
+#define PORT_UNPRIVILEGED 1024 /* workers have no privileges to listen on those before */
 
 static const struct word timeouts[] = {
     {"handshake", TIMEOUT_HANDSHAKE},
     {"connect", TIMEOUT_CONNECT},
     {"idle", TIMEOUT_IDLE},
     {"halfclose", TIMEOUT_HALFCLOSE},
+    {"bind", TIMEOUT_BIND},
     {"drain", TIMEOUT_DRAIN},
     {NULL, 0},
 };
@@ -244,4 +246,16 @@ void setting_resolver(struct parser *p, const struct token *t)
 		list[set->n_resolvers++] = addr;
 		t++;
 	} while (t->kind != TOKEN_END);
+}
+
+void setting_bind_ports(struct parser *p, const struct token *t)
+{
+	struct port_range r;
+
+	if (!parse_once(p, &p->seen[SETTING_BIND_PORTS], t) ||
+	    !parse_word(p, t + 1, "ports to listen on, such as 40000-40999") ||
+	    !parse_port_range(p, t + 1, PORT_UNPRIVILEGED, &r) || !parse_end(p, t + 2))
+		return;
+	p->policy->set.bind_first = r.first;
+	p->policy->set.bind_last = r.last;
 }

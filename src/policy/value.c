@@ -260,6 +260,33 @@ bool parse_net(struct parser *p, const struct token *t, struct ip *ret_net, unsi
 	return check_host_bits(p, t, ret_net, *ret_prefix);
 }
 
+bool parse_port_range(
+    struct parser *p, const struct token *t, unsigned min, struct port_range *ret_range)
+{
+	const char *dash = memchr(t->text, '-', t->len);
+	size_t len = dash ? (size_t)(dash - t->text) : t->len;
+	struct port_range r = {0};
+	char expected[80];
+
+	if (port_parse(t->text, len, &r.first) || r.first < min ||
+	    (dash && (port_parse(dash + 1, t->len - len - 1, &r.last) || r.last < min))) {
+		snprintf(expected, sizeof(expected),
+		    "ports from %u to 65535, such as %s or 8000-8999", min,
+		    min > 443 ? "8080" : "443");
+		parse_fail(p, t, expected, "'%.*s' is not a port", SHOWN(t));
+		return false;
+	}
+	if (!dash)
+		r.last = r.first;
+	if (r.last < r.first) {
+		snprintf(expected, sizeof(expected), "%u-%u", r.last, r.first);
+		parse_fail(p, t, expected, "'%.*s' runs backwards", SHOWN(t));
+		return false;
+	}
+	*ret_range = r;
+	return true;
+}
+
 static void bad_pattern(struct parser *p, const struct token *t, const char *message)
 {
 	parse_fail(p, t, "a name such as example.org, *.example.org for all below it, or *", "%s",

@@ -27,6 +27,7 @@ static const struct err_row rows[] = {
     {-ENETUNREACH, SOCKS5_NETWORK_UNREACHABLE, 502, "net-unreachable", "network is unreachable"},
     {-ENETDOWN, SOCKS5_NETWORK_UNREACHABLE, 502, "net-unreachable", "network is down"},
     {-EADDRNOTAVAIL, SOCKS5_NETWORK_UNREACHABLE, 502, "no-source", "no source address or port"},
+    {-EADDRINUSE, SOCKS5_GENERAL_FAILURE, 503, "port-busy", "port in use"},
     {-EAFNOSUPPORT, SOCKS5_ADDRESS_NOT_SUPPORTED, 502, "no-family", "address family not supported"},
     {-EACCES, SOCKS5_NOT_ALLOWED, 403, "local-firewall", "forbidden by the local firewall"},
     {-EPERM, SOCKS5_NOT_ALLOWED, 403, "local-firewall", "forbidden by the local firewall"},
@@ -52,6 +53,9 @@ static const struct err_row rows[] = {
     {ERR_AUTH, SOCKS5_NOT_ALLOWED, 407, "bad-credentials", "wrong user or password"},
     {ERR_DENIED, SOCKS5_NOT_ALLOWED, 403, "denied", "denied by policy"},
     {ERR_SELF, SOCKS5_NOT_ALLOWED, 403, "self", "the destination is this proxy"},
+
+    {ERR_BIND_PORT, SOCKS5_NOT_ALLOWED, 403, "bad-port", "not a port to listen on"},
+    {ERR_STRANGER, SOCKS5_NOT_ALLOWED, 403, "stranger", "not the expected peer connected"},
 
     {ERR_NOT_FOUND, SOCKS5_HOST_UNREACHABLE, 502, "not-found", "name has no address"},
     {ERR_RESOLVER, SOCKS5_HOST_UNREACHABLE, 502, "resolver", "name servers did not answer"},

@@ -29,8 +29,10 @@ enum err {
 	ERR_AUTH = -1021,      /* wrong user or password */
 
 	/* What the policy says. */
-	ERR_DENIED = -1030, /* a rule, or no rule, denies it */
-	ERR_SELF = -1031,   /* the destination is this proxy */
+	ERR_DENIED = -1030,    /* a rule, or no rule, denies it */
+	ERR_SELF = -1031,      /* the destination is this proxy */
+	ERR_BIND_PORT = -1032, /* a port that BIND may not listen on */
+	ERR_STRANGER = -1033,  /* somebody else than the peer that BIND expects */
 
 	/* Reaching the destination. */
 	ERR_NOT_FOUND = -1040,       /* the name does not exist or has no address */

@@ -10,6 +10,7 @@
 #include "net/sockaddr.h"
 #include "policy/decide.h"
 #include "proto/err.h"
+#include "server/bind.h"
 #include "server/listener.h"
 #include "server/session.h"
 #include "server/worker.h"
@@ -103,7 +104,14 @@ static bool is_self(const struct session *s, const struct ip *ip, uint16_t port)
 	return false;
 }
 
-/* May this address be connected to? Returns 0 or the reason why not. */
+static bool is_broadcast(const struct ip *ip)
+{
+	static const uint8_t all[4] = {255, 255, 255, 255};
+
+	return ip_is_v4(ip) && memcmp(ip_v4_bytes(ip), all, sizeof(all)) == 0;
+}
+
+/* May this address be connected to, or connect? Returns 0 or the reason why not. */
 static int admit(struct session *s, struct policy_request *req, const struct ip *ip)
 {
 	unsigned classes = ip_classes(ip);
@@ -112,7 +120,8 @@ static int admit(struct session *s, struct policy_request *req, const struct ip 
 	req->has_ip = true;
 	req->ip = *ip;
 	/* Linux connects 0.0.0.0 and :: to this host, whatever the rules call it. */
-	req->is_self = (classes & IP_UNSPECIFIED) || is_self(s, ip, req->port);
+	req->is_self = (classes & IP_UNSPECIFIED) ||
+		       (req->command == COMMAND_CONNECT && is_self(s, ip, req->port));
 	d = policy_decide(s->config->policy, req);
 	note(s, req, &d);
 	if (d.verdict != VERDICT_ALLOW)
@@ -123,7 +132,26 @@ static int admit(struct session *s, struct policy_request *req, const struct ip 
 		s->rule = NULL;
 		return ERR_SELF;
 	}
+	/* Nobody connects from 255.255.255.255: to Dante's clients it means something else. */
+	if (req->command == COMMAND_BIND && is_broadcast(ip))
+		return ERR_ADDRESS;
 	return classes & IP_MULTICAST ? ERR_ADDRESS : 0;
+}
+
+bool request_admits_peer(struct session *s, const struct ip *ip)
+{
+	const struct policy_rule *rule = s->rule;
+	bool decided = s->decided, allowed = s->allowed;
+	char name[ADDR_NAME_MAX + 1];
+	struct policy_request req = question(s, name);
+
+	if (admit(s, &req, ip) == 0)
+		return true;
+	/* What is said of a stray is not the verdict on the session. */
+	s->decided = decided;
+	s->allowed = allowed;
+	s->rule = rule;
+	return false;
 }
 
 static void on_dialled(void *ctx, int err, int fd, size_t which)
@@ -140,9 +168,17 @@ static void on_dialled(void *ctx, int err, int fd, size_t which)
 	session_connected(s, fd);
 }
 
-/* Keeps of `ips` those that are admitted, and dials them. Of several refusals the first tells why.
- */
-static void dial_admitted(struct session *s, const struct ip *ips, size_t n)
+static int dial(struct session *s, uint16_t port)
+{
+	struct handshake *hs = s->hs;
+
+	s->state = SESSION_DIAL;
+	return dial_start(&hs->dial, &s->worker->loop, hs->ips, hs->n_ips, port, on_dialled, s);
+}
+
+/* Keeps of `ips` those that are admitted, and dials them or listens for them. Of several refusals
+ * the first tells why. */
+static void go_to_admitted(struct session *s, const struct ip *ips, size_t n)
 {
 	char name[ADDR_NAME_MAX + 1];
 	struct policy_request req = question(s, name);
@@ -167,9 +203,7 @@ static void dial_admitted(struct session *s, const struct ip *ips, size_t n)
 		s->rule = rule;
 		s->address = hs->ips[0];
 		s->has_address = true;
-		s->state = SESSION_DIAL;
-		err = dial_start(
-		    &hs->dial, &s->worker->loop, hs->ips, hs->n_ips, req.port, on_dialled, s);
+		err = req.command == COMMAND_BIND ? bind_start(s) : dial(s, req.port);
 	} else if (n > 0) {
 		s->address = ips[0];
 		s->has_address = true;
@@ -186,7 +220,7 @@ static void on_resolved(struct resolve_wait *wait, const struct resolve_answer *
 	if (answer->err)
 		session_end(hs->session, answer->err);
 	else
-		dial_admitted(hs->session, answer->ip, answer->n);
+		go_to_admitted(hs->session, answer->ip, answer->n);
 }
 
 static void resolve(struct session *s)
@@ -204,6 +238,33 @@ static void resolve(struct session *s)
 		on_resolved(&hs->wait, &answer);
 }
 
+/*
+ * BIND to 0.0.0.0 or :: expects anybody, which is no address to judge: the rules are asked without
+ * one, as of a name that is not yet looked up. Where they deny whoever it might be nobody is
+ * listened for; else each who connects is judged by his own address.
+ */
+static bool expects_anybody(const struct accept *a)
+{
+	return a->command == COMMAND_BIND && a->target.kind == ADDR_IP &&
+	       ip_own_classes(&a->target.ip) & IP_UNSPECIFIED;
+}
+
+static void listen_for_anybody(struct session *s)
+{
+	char name[ADDR_NAME_MAX + 1];
+	struct policy_request req = question(s, name);
+	struct decision d = policy_decide(s->config->policy, &req);
+	int err = ERR_DENIED;
+
+	if (d.verdict != VERDICT_DEPENDS)
+		note(s, &req, &d);
+	s->hs->n_ips = 0;
+	if (d.verdict != VERDICT_DENY)
+		err = bind_start(s);
+	if (err)
+		session_end(s, err);
+}
+
 void request_begin(struct session *s)
 {
 	const struct accept *a = &s->hs->accept;
@@ -211,14 +272,18 @@ void request_begin(struct session *s)
 	struct policy_request req;
 	struct decision d;
 
-	/* BIND, UDP ASSOCIATE and RESOLVE are for a later version. */
-	if (a->command != COMMAND_CONNECT) {
+	/* UDP ASSOCIATE and RESOLVE are for a later version. */
+	if (a->command != COMMAND_CONNECT && a->command != COMMAND_BIND) {
 		session_end(s, ERR_COMMAND);
 		return;
 	}
 	deadline_set(&s->deadline, &s->worker->connect);
+	if (expects_anybody(a)) {
+		listen_for_anybody(s);
+		return;
+	}
 	if (a->target.kind == ADDR_IP) {
-		dial_admitted(s, &a->target.ip, 1);
+		go_to_admitted(s, &a->target.ip, 1);
 		return;
 	}
 	/* A name that no address could save is not even looked up. */
@@ -237,4 +302,6 @@ void request_cancel(struct session *s)
 	resolve_cancel(&s->hs->wait);
 	dial_cancel(s->hs->dial);
 	s->hs->dial = NULL;
+	bind_cancel(s->hs->bind);
+	s->hs->bind = NULL;
 }

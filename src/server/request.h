@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A session's request: decided by policy, resolved, decided again for each address, dialled.
+ * A session's request: decided by policy, resolved, decided again for each address, then dialled,
+ * or listened for.
  *
  * What is judged is what is connected to: a name is looked up once, every address that it has is
  * put to the policy, and those admitted are the ones that net/dial tries.
@@ -10,15 +11,20 @@
 
 #include <stdbool.h>
 
+struct ip;
 struct log_record;
 struct policy_rule;
 struct session;
 
-/* Begins with what session->hs->accept asks for; ends in session_connected() or session_end(). */
+/* Begins with what session->hs->accept asks for; ends in session_connected(), session_listening()
+ * or session_end(). */
 void request_begin(struct session *session);
 
 /* Stops what is under way. */
 void request_cancel(struct session *session);
+
+/* Of a BIND that expects anybody: does the policy admit this one? */
+bool request_admits_peer(struct session *session, const struct ip *ip);
 
 /* The fields `verdict` and `rule` of a log line. */
 void request_log_verdict(struct log_record *rec, bool allowed, const struct policy_rule *rule);

@@ -96,6 +96,7 @@ static void forget(struct session *s)
 	ring_remove(s);
 	config_unref(s->config);
 	free(s->labels);
+	free(s->ends);
 	free(s);
 	worker_session_gone(worker);
 }
@@ -137,6 +138,19 @@ static void log_destination(struct log_record *rec, const struct session *s)
 		log_endpoint(rec, s->name_len > 0 ? "address" : "to", &s->address, s->port);
 }
 
+static void log_ends(struct log_record *rec, const struct session *s)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (!s->ends || s->ends->bound.kind == ADDR_NONE)
+		return;
+	log_text(rec, "bound", addr_format(&s->ends->bound, text));
+	if (s->ends->peer.kind != ADDR_NONE)
+		log_text(rec, "peer", addr_format(&s->ends->peer, text));
+	if (s->ends->strays > 0)
+		log_number(rec, "strays", s->ends->strays);
+}
+
 static void log_verdict(struct log_record *rec, const struct session *s)
 {
 	if (s->decided)
@@ -174,6 +188,7 @@ static void log_session(const struct session *s, int reason)
 	if (s->claim_len > 0)
 		log_bytes(&rec, "userid", s->labels + s->user_len, s->claim_len);
 	log_destination(&rec, s);
+	log_ends(&rec, s);
 	log_verdict(&rec, s);
 	log_number(&rec, "up", s->relay.end[RELAY_TARGET].sent);
 	log_number(&rec, "down", s->relay.end[RELAY_CLIENT].sent);
@@ -341,10 +356,10 @@ static void on_target_too_early(struct watch *watch, unsigned events)
 	(void)events;
 }
 
-void session_connected(struct session *s, int fd)
+/* `told`: the address of the success reply. */
+static void join(struct session *s, int fd, const struct addr *told)
 {
 	struct relay_end *target = &s->relay.end[RELAY_TARGET];
-	struct addr bound = socket_local_addr(fd);
 	uint8_t buf[ACCEPT_OUTPUT_MAX];
 	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
 	int err = watch_init(&target->watch, &s->worker->loop, fd, on_target_too_early);
@@ -356,12 +371,38 @@ void session_connected(struct session *s, int fd)
 	}
 	target->fd = fd;
 	note_request(s);
-	accept_reply(&s->hs->accept, ERR_OK, &bound, &out);
+	accept_reply(&s->hs->accept, ERR_OK, told, &out);
 	err = send_answer(s, &out);
 	if (err)
 		session_end(s, err);
 	else
 		begin_relay(s);
+}
+
+void session_connected(struct session *s, int fd)
+{
+	struct addr bound = socket_local_addr(fd);
+
+	join(s, fd, &bound);
+}
+
+void session_accepted(struct session *s, int fd, const struct addr *peer)
+{
+	join(s, fd, peer);
+}
+
+void session_listening(struct session *s, const struct addr *told)
+{
+	uint8_t buf[ACCEPT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
+
+	s->state = SESSION_BIND;
+	deadline_set(&s->deadline, &s->worker->bind);
+	accept_reply(&s->hs->accept, ERR_OK, told, &out);
+	if (send_answer(s, &out) != 0)
+		session_end(s, ERR_CLIENT_RESET);
+	else
+		watch_set(client_watch(s), WATCH_READ);
 }
 
 /* ---- the handshake ---- */
@@ -518,6 +559,20 @@ static void converse(struct session *s)
 			return;
 }
 
+/* What a client sends before its peer has come is kept for him, up to a bound; behind that it waits
+ * in the kernel, as does the end of the stream. */
+static void read_early(struct session *s)
+{
+	struct handshake *hs = s->hs;
+
+	if (!read_client(s))
+		return;
+	if (hs->eof)
+		session_end(s, ERR_CLIENT_GONE);
+	else if (hs->in_len - hs->in_at >= ACCEPT_INPUT_MAX)
+		watch_set(client_watch(s), WATCH_ERROR);
+}
+
 static void on_client(struct watch *watch, unsigned events)
 {
 	struct session *s = session_of_client_watch(watch);
@@ -531,6 +586,12 @@ static void on_client(struct watch *watch, unsigned events)
 	case SESSION_RESOLVE:
 	case SESSION_DIAL:
 		if (events & WATCH_ERROR)
+			session_end(s, ERR_CLIENT_RESET);
+		break;
+	case SESSION_BIND:
+		if (events & WATCH_READ)
+			read_early(s);
+		else if (events & WATCH_ERROR)
 			session_end(s, ERR_CLIENT_RESET);
 		break;
 	case SESSION_LINGER:
@@ -556,6 +617,7 @@ static void on_deadline(struct deadline_class *cls, struct deadline *deadline)
 		break;
 	case SESSION_RESOLVE:
 	case SESSION_DIAL:
+	case SESSION_BIND:
 		session_end(s, ERR_CONNECT_TIMEOUT);
 		break;
 	case SESSION_RELAY:
@@ -578,6 +640,7 @@ void session_deadlines_init(struct worker *w)
 {
 	deadline_class_init(&w->handshake, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->connect, &w->loop, 0, on_deadline);
+	deadline_class_init(&w->bind, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->idle, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->halfclose, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->linger, &w->loop, LINGER_MS, on_deadline);
@@ -589,6 +652,7 @@ void session_deadlines_change(struct worker *w)
 
 	deadline_class_change(&w->handshake, ms[TIMEOUT_HANDSHAKE]);
 	deadline_class_change(&w->connect, ms[TIMEOUT_CONNECT]);
+	deadline_class_change(&w->bind, ms[TIMEOUT_BIND]);
 	deadline_class_change(&w->idle, ms[TIMEOUT_IDLE]);
 	deadline_class_change(&w->halfclose, ms[TIMEOUT_HALFCLOSE]);
 }
@@ -597,6 +661,7 @@ void session_deadlines_close(struct worker *w)
 {
 	deadline_class_close(&w->handshake);
 	deadline_class_close(&w->connect);
+	deadline_class_close(&w->bind);
 	deadline_class_close(&w->idle);
 	deadline_class_close(&w->halfclose);
 	deadline_class_close(&w->linger);

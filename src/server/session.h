@@ -19,6 +19,7 @@
 #include "policy/policy.h"
 #include "proto/accept.h"
 #include "proto/addr.h"
+#include "server/bind.h"
 #include "server/config.h"
 
 struct auth_check;
@@ -45,6 +46,13 @@ enum session_state {
 	SESSION_RESOLVE,
 	/* Addresses that the policy admits are tried, as in RESOLVE. Left for RELAY, or the end. */
 	SESSION_DIAL,
+	/*
+	 * BIND: a peer is listened for, and the first reply told where. The client is read up to
+	 * ACCEPT_INPUT_MAX bytes, which are for the peer; its end of stream is the end. Bind
+	 * deadline. Comes from RESOLVE or HANDSHAKE; left for RELAY, or the end with a second
+	 * reply.
+	 */
+	SESSION_BIND,
 	/* The success was told. The relay has both sockets; the handshake block is gone. Idle
 	   deadline. */
 	SESSION_RELAY,
@@ -74,8 +82,10 @@ struct handshake {
 	struct auth_check *check;
 	struct resolve_wait wait;
 	struct dial *dial;
+	struct bind *bind;
 
-	/* The addresses that the policy admits, in the order in which to try them. */
+	/* The addresses that the policy admits, in the order in which to try them; of BIND the
+	 * peers that may come, none meaning anybody. */
 	struct ip ips[RESOLVE_ADDRS_MAX];
 	size_t n_ips;
 };
@@ -105,6 +115,7 @@ struct session {
 	struct ip address;  /* of the destination */
 	char *labels;       /* owned: the user, the claim and the name, one behind the other */
 	const struct policy_rule *rule;
+	struct bind_ends *ends; /* owned; of BIND alone */
 };
 
 /* To be called once in a worker's life, and after the time limits in its configuration have
@@ -131,5 +142,11 @@ void session_end_all(struct worker *worker, int reason);
 
 /* For server/request.c: the destination is connected through `fd`, which becomes the session's. */
 void session_connected(struct session *session, int fd);
+
+/* For server/bind.c: it is listened at `told`, the first reply is due. May end the session. */
+void session_listening(struct session *session, const struct addr *told);
+
+/* For server/bind.c: `peer` is connected through `fd`, which becomes the session's. */
+void session_accepted(struct session *session, int fd, const struct addr *peer);
 
 #endif

@@ -33,7 +33,7 @@ struct worker {
 	struct auth *auth;
 
 	/* One list of deadlines for each time limit of a session. */
-	struct deadline_class handshake, connect, idle, halfclose, linger;
+	struct deadline_class handshake, connect, bind, idle, halfclose, linger;
 
 	struct session *sessions; /* ring through the first one; NULL when none */
 	unsigned n_sessions, max_sessions;
