@@ -173,8 +173,8 @@ static void watch_closed(struct watch *watch)
 
 void datagram_close(struct datagram_socket *sock, void (*closed)(struct datagram_socket *sock))
 {
-	close(sock->fd);
-	sock->fd = -1;
 	sock->closed = closed;
 	watch_close(&sock->watch, watch_closed);
+	close(sock->fd);
+	sock->fd = -1;
 }

@@ -1,50 +1,192 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The event loop over libuv: uv_poll, uv_timer and uv_queue_work, with errors made uniform.
+ * The event loop: epoll for descriptors, libuv for timers and the thread pool.
  *
- * Theory of operation of WATCH_ERROR. epoll always reports EPOLLERR and EPOLLHUP, but libuv must be
- * asked for something, and hands them on in three ways (1.44, src/unix/poll.c and linux-core.c):
- * EPOLLERR becomes status UV_EBADF and stops the handle; EPOLLHUP beside an event that was asked
- * for is dropped (the event itself tells: reading finds the end); and EPOLLERR or EPOLLHUP quite
- * alone comes as the event that was asked for. To wait for errors only, UV_PRIORITIZED is asked:
- * the end of the peer's stream (EPOLLIN|EPOLLRDHUP) does not set it. What does set it is urgent
- * data, for as long as that is unread, so when it was no error after all the kernel is told to
- * report nothing but errors (see watch_ignore_urgent()).
+ * Theory of operation. A session changes what its sockets wait for a few times in its life, and
+ * libuv's uv_poll takes three system calls and 160 bytes for what epoll does in one and none. So
+ * watches are registered with an epoll of our own, with a pointer to the watch, and libuv's
+ * descriptor (uv_backend_fd()) is one more in it: libuv runs when that is readable or a timer is
+ * due.
+ *
+ * A turn handles one batch of events. What is closed in a turn may still have an event further
+ * down in its batch, so its memory is let go of at the end of the turn only.
  */
 #include "net/loop.h"
 
-#include <poll.h>
+#include <errno.h>
 #include <stddef.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+/* Events taken from the kernel at once. */
+#define BATCH 256
 
 static struct loop *loop_of(const uv_handle_t *handle)
 {
 	return container_of(handle->loop, struct loop, uv);
 }
 
-int loop_init(struct loop *loop)
+/* Event data is a pointer to the watch; NULL is libuv. */
+static int add_uv(struct loop *loop)
 {
-	loop->watching = 0;
-	return uv_loop_init(&loop->uv);
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
+
+	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, uv_backend_fd(&loop->uv), &ev) < 0)
+		return -errno;
+	return 0;
 }
 
-void loop_fini(struct loop *loop)
+int loop_init(struct loop *loop)
 {
-	/* Closing is asynchronous: one turn runs what is left of it. */
-	uv_run(&loop->uv, UV_RUN_NOWAIT);
-	uv_loop_close(&loop->uv);
+	int err;
+
+	*loop = (struct loop){.epoll = epoll_create1(EPOLL_CLOEXEC)};
+	if (loop->epoll < 0)
+		return -errno;
+	err = uv_loop_init(&loop->uv);
+	if (!err) {
+		err = add_uv(loop);
+		if (err)
+			uv_loop_close(&loop->uv);
+	}
+	if (err)
+		close(loop->epoll);
+	return err;
+}
+
+/* ---- turns ---- */
+
+/* Runs the `closed` functions; they may close more. */
+static void let_go(struct loop *loop)
+{
+	while (loop->ended) {
+		struct watch *w = loop->ended;
+
+		loop->ended = w->next;
+		loop->watching--;
+		if (w->closed)
+			w->closed(w);
+	}
+}
+
+static bool is_alive(const struct loop *loop)
+{
+	return loop->waiting > 0 || loop->broken || loop->ended || uv_loop_alive(&loop->uv);
+}
+
+static bool uv_has_work(const struct loop *loop)
+{
+	if (loop->uv_is_due)
+		return true;
+	/* Of a loop with nothing in it libuv says 0 as well. */
+	return uv_loop_alive(&loop->uv) && uv_backend_timeout(&loop->uv) == 0;
+}
+
+/* How long to wait, for epoll_wait(). */
+static int timeout(const struct loop *loop)
+{
+	if (loop->broken || loop->ended || uv_has_work(loop))
+		return 0;
+	return uv_loop_alive(&loop->uv) ? uv_backend_timeout(&loop->uv) : -1;
+}
+
+static void unregister(struct watch *w)
+{
+	if (!w->registered)
+		return;
+	/* Not left to close(): the supervisor or a child may hold the same socket. */
+	(void)epoll_ctl(w->loop->epoll, EPOLL_CTL_DEL, w->fd, NULL);
+	w->registered = false;
+	w->loop->waiting--;
+}
+
+static void report_error(struct watch *w)
+{
+	unsigned events = w->events | WATCH_ERROR;
+
+	unregister(w);
+	w->events = 0;
+	w->fn(w, events);
+}
+
+/*
+ * EPOLLERR and EPOLLHUP come unasked. The first is a pending error of the socket. The second says
+ * that both directions have ended, which reading finds too: so it is one only where nothing else
+ * is told.
+ */
+static void dispatch(struct watch *w, uint32_t got)
+{
+	unsigned events = 0;
+
+	/* Changed by something before it in this batch. */
+	if (w->has_ended || !w->registered)
+		return;
+	if (got & EPOLLIN)
+		events |= WATCH_READ;
+	if (got & EPOLLOUT)
+		events |= WATCH_WRITE;
+	events &= w->events;
+	if (got & EPOLLERR || (got & EPOLLHUP && !events))
+		report_error(w);
+	else if (events)
+		w->fn(w, events);
+}
+
+static void report_broken(struct loop *loop)
+{
+	struct watch *list = loop->broken;
+
+	loop->broken = NULL;
+	while (list) {
+		struct watch *w = list;
+
+		list = w->next;
+		w->is_broken = false;
+		if (w->has_ended) {
+			w->next = loop->ended;
+			loop->ended = w;
+		} else if (w->events && !w->registered) {
+			report_error(w);
+		}
+	}
+}
+
+bool loop_turn(struct loop *loop, bool wait)
+{
+	struct epoll_event events[BATCH];
+	int n;
+
+	/* It may have been long since the clock was read, and timers count from then. */
+	uv_update_time(&loop->uv);
+	n = epoll_wait(loop->epoll, events, BATCH, wait ? timeout(loop) : 0);
+	uv_update_time(&loop->uv);
+	for (int i = 0; i < n; i++) {
+		if (events[i].data.ptr)
+			dispatch(events[i].data.ptr, events[i].events);
+		else
+			loop->uv_is_due = true;
+	}
+	report_broken(loop);
+	if (uv_has_work(loop)) {
+		loop->uv_is_due = false;
+		uv_run(&loop->uv, UV_RUN_NOWAIT);
+	}
+	let_go(loop);
+	return is_alive(loop);
 }
 
 void loop_run(struct loop *loop)
 {
-	uv_run(&loop->uv, UV_RUN_DEFAULT);
+	while (!loop->stopping && is_alive(loop))
+		loop_turn(loop, true);
+	loop->stopping = false;
 }
 
 void loop_stop(struct loop *loop)
 {
-	uv_stop(&loop->uv);
+	loop->stopping = true;
 }
 
 uint64_t loop_now(const struct loop *loop)
@@ -52,114 +194,80 @@ uint64_t loop_now(const struct loop *loop)
 	return uv_now(&loop->uv);
 }
 
+void loop_fini(struct loop *loop)
+{
+	report_broken(loop);
+	let_go(loop);
+	/* Closing is asynchronous in libuv too: one turn runs what is left of it. */
+	uv_run(&loop->uv, UV_RUN_NOWAIT);
+	uv_loop_close(&loop->uv);
+	close(loop->epoll);
+}
+
+/* ---- watches ---- */
+
 int watch_init(struct watch *watch, struct loop *loop, int fd, watch_fn *fn)
 {
-	int err = uv_poll_init(&loop->uv, &watch->poll, fd);
-
-	if (err < 0)
-		return err;
-	watch->fn = fn;
-	watch->closed = NULL;
-	watch->events = 0;
+	*watch = (struct watch){.loop = loop, .fn = fn, .fd = fd};
 	loop->watching++;
 	return 0;
 }
 
-static int watch_fd(const struct watch *watch)
+static uint32_t epoll_events(unsigned events)
 {
-	int fd = -1;
+	uint32_t mask = 0;
 
-	uv_fileno((const uv_handle_t *)&watch->poll, &fd);
-	return fd;
+	if (events & WATCH_READ)
+		mask |= EPOLLIN;
+	if (events & WATCH_WRITE)
+		mask |= EPOLLOUT;
+	return mask;
 }
 
-/* Has the socket an error, or have both its directions ended? */
-static bool watch_failed(const struct watch *watch)
+/* Without memory, say, the kernel cannot wait; whoever waits must hear of it, but not from here. */
+static void break_watch(struct watch *w)
 {
-	struct pollfd p = {.fd = watch_fd(watch)};
-
-	return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP | POLLNVAL));
-}
-
-/*
- * Behind libuv's back the registration becomes "errors only", which libuv has no word for. It keeps
- * no copy that this could contradict: its next uv_poll_start() removes and adds the descriptor.
- * Where the kernel refuses, the watch is stopped: better deaf than spinning.
- */
-static void watch_ignore_urgent(struct watch *watch)
-{
-	int fd = watch_fd(watch);
-	struct epoll_event ev = {.events = 0, .data.fd = fd};
-
-	if (epoll_ctl(uv_backend_fd(watch->poll.loop), EPOLL_CTL_MOD, fd, &ev) < 0)
-		uv_poll_stop(&watch->poll);
-}
-
-static void watch_report_error(struct watch *watch)
-{
-	unsigned events = watch->events | WATCH_ERROR;
-
-	/* libuv stopped only its own half on EPOLLERR and nothing on EPOLLHUP. */
-	uv_poll_stop(&watch->poll);
-	watch->events = 0;
-	watch->fn(watch, events);
-}
-
-static void watch_on_poll(uv_poll_t *poll, int status, int uv_events)
-{
-	struct watch *watch = container_of(poll, struct watch, poll);
-	unsigned events = 0;
-
-	if (status < 0) {
-		watch_report_error(watch);
+	if (w->is_broken)
 		return;
-	}
-	if (uv_events & UV_PRIORITIZED) {
-		if (watch_failed(watch))
-			watch_report_error(watch);
-		else
-			watch_ignore_urgent(watch);
-		return;
-	}
-	if (uv_events & UV_READABLE)
-		events |= WATCH_READ;
-	if (uv_events & UV_WRITABLE)
-		events |= WATCH_WRITE;
-	if (events)
-		watch->fn(watch, events);
+	w->is_broken = true;
+	w->next = w->loop->broken;
+	w->loop->broken = w;
 }
 
 void watch_set(struct watch *watch, unsigned events)
 {
-	int uv_events = 0;
+	struct epoll_event ev = {.events = epoll_events(events), .data.ptr = watch};
+	int op = watch->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
 	if (events == watch->events)
 		return;
-	watch->events = events;
-	if (events & WATCH_READ)
-		uv_events |= UV_READABLE;
-	if (events & WATCH_WRITE)
-		uv_events |= UV_WRITABLE;
-	if (events == WATCH_ERROR)
-		uv_events = UV_PRIORITIZED;
-	uv_poll_start(&watch->poll, uv_events, watch_on_poll);
-}
-
-static void watch_on_close(uv_handle_t *handle)
-{
-	struct watch *watch = container_of((uv_poll_t *)handle, struct watch, poll);
-
-	loop_of(handle)->watching--;
-	if (watch->closed)
-		watch->closed(watch);
+	watch->events = (uint8_t)events;
+	if (events == 0) {
+		unregister(watch);
+		return;
+	}
+	if (epoll_ctl(watch->loop->epoll, op, watch->fd, &ev) < 0) {
+		break_watch(watch);
+	} else if (!watch->registered) {
+		watch->registered = true;
+		watch->loop->waiting++;
+	}
 }
 
 void watch_close(struct watch *watch, void (*closed)(struct watch *watch))
 {
+	unregister(watch);
 	watch->closed = closed;
 	watch->events = 0;
-	uv_close((uv_handle_t *)&watch->poll, watch_on_close);
+	watch->has_ended = true;
+	/* On the other list its turn to end comes there. */
+	if (watch->is_broken)
+		return;
+	watch->next = watch->loop->ended;
+	watch->loop->ended = watch;
 }
+
+/* ---- timers ---- */
 
 static void timer_on_fire(uv_timer_t *uv)
 {
@@ -201,6 +309,8 @@ void timer_close(struct timer *timer, void (*closed)(struct timer *timer))
 	uv_close((uv_handle_t *)&timer->uv, timer_on_close);
 }
 
+/* ---- jobs ---- */
+
 static void job_on_work(uv_work_t *uv)
 {
 	struct job *job = container_of(uv, struct job, uv);
@@ -219,5 +329,7 @@ static void job_on_done(uv_work_t *uv, int status)
 
 int job_start(struct job *job, struct loop *loop)
 {
+	/* The first job makes libuv register what wakes it up, which it does when it runs. */
+	loop->uv_is_due = true;
 	return uv_queue_work(&loop->uv, &job->uv, job_on_work, job_on_done);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The event loop: descriptors, timers and slow work. The only header through which the rest of
- * the program meets libuv, so that the polling underneath can be replaced.
+ * the program meets libuv and epoll.
  *
- * Nothing is called back from inside a call into this module: callbacks come from loop_run().
+ * Nothing is called back from inside a call into this module: callbacks come from loop_run() and
+ * loop_turn().
  */
 #ifndef TABI_NET_LOOP_H
 #define TABI_NET_LOOP_H
@@ -15,8 +16,14 @@
 
 /* One per worker process. */
 struct loop {
-	uv_loop_t uv;
-	unsigned watching; /* watches and timers not yet closed: for leak checks at the end */
+	uv_loop_t uv; /* timers and jobs */
+	int epoll;    /* watches, and the descriptor by which libuv can be waited for */
+	bool stopping;
+	bool uv_is_due;       /* libuv has something new that it has not looked at */
+	unsigned watching;    /* watches and timers not yet closed: for leak checks at the end */
+	unsigned waiting;     /* watches that wait for something */
+	struct watch *ended;  /* closed, to be let go of at the end of the turn */
+	struct watch *broken; /* that the kernel would not wait for: told at the next turn */
 };
 
 /* Return 0 or -errno. loop_fini() expects that every watch and timer has been closed, and runs the
@@ -26,6 +33,9 @@ void loop_fini(struct loop *loop);
 /* Until loop_stop(), or until nothing is left to wait for. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
+/* Does what is due, after waiting for something to be if `wait`. Returns whether anything is left
+ * to wait for. */
+bool loop_turn(struct loop *loop, bool wait);
 /* Milliseconds of the monotonic clock, as of the start of this turn. */
 uint64_t loop_now(const struct loop *loop);
 
@@ -34,7 +44,8 @@ uint64_t loop_now(const struct loop *loop);
  * alone is a way to wait for nothing but that: the end of the peer's stream is not an error. With
  * it comes whatever else was waited for, so that a plain handler finds the error by reading or
  * writing, and the watch waits for nothing (`events` is 0) until it is set again. While something
- * else is waited for, "both ends gone" may come as that alone.
+ * else is waited for, "both ends gone" may come as that alone. Where the kernel cannot wait (out of
+ * memory) that is an error too.
  */
 enum watch_event {
 	WATCH_READ = 1 << 0,
@@ -45,12 +56,16 @@ enum watch_event {
 struct watch;
 typedef void watch_fn(struct watch *watch, unsigned events);
 
-/* Level-triggered interest in one descriptor, which stays the caller's. */
+/* Level-triggered interest in one descriptor, which stays the caller's. 40 bytes, for every socket
+ * has one. */
 struct watch {
-	uv_poll_t poll;
+	struct loop *loop;
 	watch_fn *fn; /* may be changed at any time */
 	void (*closed)(struct watch *watch);
-	unsigned events; /* what is waited for now; read only */
+	struct watch *next; /* among the loop's ended or broken ones */
+	int fd;
+	uint8_t events; /* what is waited for now; read only */
+	bool registered, has_ended, is_broken;
 };
 
 /* `fd` must be non-blocking. Waits for nothing yet. Returns 0 or -errno. */
@@ -58,8 +73,9 @@ int watch_init(struct watch *watch, struct loop *loop, int fd, watch_fn *fn);
 /* Costs nothing where the set is what it was. 0 waits for nothing, not even errors. */
 void watch_set(struct watch *watch, unsigned events);
 /*
- * Ends the watch: no callback after this. The descriptor may be closed at once; the memory must
- * stay until `closed` (or, where that is NULL, until the loop has turned once more).
+ * Ends the watch: no callback after this. The descriptor must still be open, and may be closed at
+ * once; the memory must stay until `closed` (or, where that is NULL, until the loop has turned once
+ * more).
  */
 void watch_close(struct watch *watch, void (*closed)(struct watch *watch));
 

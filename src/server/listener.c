@@ -34,8 +34,12 @@ static void listener_closed(struct watch *watch)
 void listeners_close(struct listeners *all)
 {
 	for (size_t i = 0; i < all->n; i++) {
-		close(all->list[i]->fd);
-		watch_close(&all->list[i]->watch, listener_closed);
+		struct listener *l = all->list[i];
+		int fd = l->fd;
+
+		/* In this order: the supervisor holds the socket too, so close() ends no watch. */
+		watch_close(&l->watch, listener_closed);
+		close(fd);
 	}
 	free(all->list);
 	all->list = NULL;

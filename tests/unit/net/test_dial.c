@@ -199,7 +199,7 @@ static void cancelled_in_flight(void **state)
 	(void)state;
 	dial_cancel(NULL);
 	assert_int_equal(dial_start(&d, &loop, ips, 2, port, on_dial, &loop), 0);
-	uv_run(&loop.uv, UV_RUN_NOWAIT);
+	loop_turn(&loop, false);
 	dial_cancel(d);
 	loop_run(&loop);
 	assert_int_equal(loop.watching, 0);

@@ -12,6 +12,7 @@ struct fixture {
 	int fd[2]; /* [0] is watched */
 	unsigned calls;
 	unsigned events; /* of the last call */
+	struct fixture *other;
 };
 
 static struct fixture *of_watch(struct watch *watch)
@@ -249,12 +250,53 @@ static void closes_from_its_own_callback(void **state)
 	assert_int_equal(f->calls, 2);
 }
 
-static void refuses_what_cannot_be_polled(void **state)
+/* Out of memory, say; here it is no descriptor at all. Told from the loop, not from the call. */
+static void what_cannot_be_polled_is_an_error(void **state)
 {
-	struct fixture *f = *state;
-	struct watch other;
+	struct fixture *f = *state, other = {0};
 
-	assert_int_equal(watch_init(&other, &f->loop, -1, count), -EBADF);
+	assert_int_equal(watch_init(&other.watch, &f->loop, -1, count), 0);
+	watch_set(&other.watch, WATCH_READ);
+	assert_int_equal(other.calls, 0);
+	loop_turn(&f->loop, true);
+	assert_int_equal(other.calls, 1);
+	assert_int_equal(other.events, WATCH_READ | WATCH_ERROR);
+	assert_int_equal(other.watch.events, 0);
+	loop_turn(&f->loop, false);
+	assert_int_equal(other.calls, 1);
+
+	/* Closed before it could be told, it is not told. */
+	watch_set(&other.watch, WATCH_WRITE);
+	watch_close(&other.watch, NULL);
+	loop_turn(&f->loop, true);
+	assert_int_equal(other.calls, 1);
+	assert_int_equal(f->loop.watching, 2);
+}
+
+static void close_other(struct watch *watch, unsigned events)
+{
+	struct fixture *f = of_watch(watch);
+
+	count(watch, events);
+	watch_close(&f->other->watch, NULL);
+}
+
+/* Both are in one batch; whichever comes first closes the other, which then hears nothing. */
+static void what_is_closed_in_a_batch_hears_no_more(void **state)
+{
+	struct fixture *f = *state, a = {0}, b = {0};
+
+	a.other = &b;
+	b.other = &a;
+	assert_int_equal(watch_init(&a.watch, &f->loop, f->fd[0], close_other), 0);
+	assert_int_equal(watch_init(&b.watch, &f->loop, f->fd[1], close_other), 0);
+	watch_set(&a.watch, WATCH_WRITE);
+	watch_set(&b.watch, WATCH_WRITE);
+	loop_turn(&f->loop, true);
+	assert_int_equal(a.calls + b.calls, 1);
+	watch_close(a.calls ? &a.watch : &b.watch, NULL);
+	loop_turn(&f->loop, false);
+	assert_int_equal(a.calls + b.calls, 1);
 	assert_int_equal(f->loop.watching, 2);
 }
 
@@ -311,7 +353,8 @@ int main(void)
 	    TEST(urgent_data_neither_spins_nor_hides_errors),
 	    TEST(reading_goes_on_after_urgent_data),
 	    TEST(closes_from_its_own_callback),
-	    TEST(refuses_what_cannot_be_polled),
+	    TEST(what_cannot_be_polled_is_an_error),
+	    TEST(what_is_closed_in_a_batch_hears_no_more),
 	    TEST(runs_jobs),
 	    TEST(timer_waits_its_time),
 	};

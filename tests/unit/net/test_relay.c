@@ -194,7 +194,7 @@ static void one_turn(void)
 {
 	late = false;
 	timer_start(&guard, 10000);
-	uv_run(&loop.uv, UV_RUN_ONCE);
+	loop_turn(&loop, true);
 	timer_stop(&guard);
 	if (late)
 		fail_msg("nothing happened for ten seconds");
@@ -208,7 +208,7 @@ static void turn_for(uint64_t ms)
 {
 	timer_start(&guard, ms);
 	for (late = false; !late;)
-		uv_run(&loop.uv, UV_RUN_ONCE);
+		loop_turn(&loop, true);
 }
 
 /* Turns for 30 ms in which nothing should happen, and sees that the processor had little to do. */

@@ -80,7 +80,7 @@ static int ask(struct fixture *f, struct asker *asker, const char *name)
 
 static void wait_for(struct fixture *f, const struct asker *asker)
 {
-	while (asker->calls == 0 && uv_run(&f->loop.uv, UV_RUN_ONCE))
+	while (asker->calls == 0 && loop_turn(&f->loop, true))
 		;
 	assert_int_equal(asker->calls, 1);
 }
@@ -143,7 +143,7 @@ static void pause_for(struct fixture *f, uint64_t ms)
 	timer_start(&timer, ms);
 	loop_run(&f->loop);
 	timer_close(&timer, NULL);
-	uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+	loop_turn(&f->loop, false);
 }
 
 static void answers_without_asking(void **state)
