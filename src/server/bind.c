@@ -14,6 +14,7 @@
 #include "net/prefer.h"
 #include "net/sockaddr.h"
 #include "proto/err.h"
+#include "server/listener.h"
 #include "server/request.h"
 #include "server/session.h"
 #include "server/worker.h"
@@ -218,11 +219,6 @@ static void take(struct session *s, int fd, const struct addr *peer)
 	session_accepted(s, fd, peer);
 }
 
-static bool is_want(int err)
-{
-	return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
-}
-
 /* Returns whether there may be another one. */
 static bool accept_one(struct bind *b)
 {
@@ -234,10 +230,10 @@ static bool accept_one(struct bind *b)
 	struct addr peer;
 
 	if (fd < 0) {
-		/* The connection stays in the queue and would be reported for ever. */
-		if (is_want(err))
+		/* It may be the peer who cannot be let in; and he would be reported for ever. */
+		if (err != EAGAIN && !accept_error_is_gone(err))
 			session_end(s, -err);
-		return err == ECONNABORTED || err == EINTR;
+		return accept_error_is_gone(err);
 	}
 	peer = sockaddr_to_addr(&sa);
 	if (!is_expected(s, &peer.ip))

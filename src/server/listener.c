@@ -110,11 +110,7 @@ static void rest_for_room(struct listeners *all)
 	set_resting(all, true);
 }
 
-/*
- * accept(2): these are about the connection that was to be accepted, and gone with it. With any
- * other error it still waits: when something is lacking, and when a security module forbids.
- */
-static bool is_gone(int err)
+bool accept_error_is_gone(int err)
 {
 	static const int gone[] = {ECONNABORTED, EINTR, EPROTO, ENETDOWN, ENETUNREACH, EHOSTDOWN,
 	    EHOSTUNREACH, ENOPROTOOPT, EOPNOTSUPP, ENONET, ETIMEDOUT, ECONNRESET};
@@ -141,7 +137,7 @@ static bool accept_one(struct listener *l)
 		session_begin(l->all->worker, l->said, fd, &peer);
 		return true;
 	}
-	if (is_gone(err))
+	if (accept_error_is_gone(err))
 		return true;
 	if (err != EAGAIN)
 		rest_for_want(l->all, err);

@@ -50,4 +50,11 @@ void listeners_wake(struct listeners *all);
 /* Do we listen on this port, on whatever address? Of `policy`, for the rule about `self`. */
 bool listeners_have_port(const struct policy *policy, uint16_t port);
 
+/*
+ * accept(2): is this error about the connection that was to be accepted, and gone with it? With any
+ * other it still waits, and is reported again: when something is lacking, and when a security
+ * module forbids.
+ */
+bool accept_error_is_gone(int err);
+
 #endif

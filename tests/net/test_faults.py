@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import signal
+import socket
 import time
 
 import pytest
@@ -108,3 +109,29 @@ def test_worker_without_room_for_a_configuration_is_replaced(tabi, target):
     for port in (3000, 3013):
         with socks.open5(("127.0.0.1", port), "127.0.0.1", 7000) as sock:
             targets.ping(sock)
+
+
+# The worker's first two calls of accept4() are for the client: one that has him, one that has nobody.
+@pytest.mark.parametrize("error, code", (("EMFILE", 1), ("ENOMEM", 1), ("EACCES", 2), ("EINVAL", 1)))
+def test_peer_who_cannot_be_accepted_ends_the_bind(tabi, error, code):
+    program = tabi(LOCAL, **fault("accept4", getattr(errno, error), 3, 1000))
+    with socks.dial(PROXY) as sock:
+        socks.hello5(sock)
+        sock.sendall(socks.request5("127.0.0.1", 0, socks.BIND))
+        first, host, port, _ = socks.recv_reply5(sock)
+        assert first == 0
+        with socket.create_connection((host, port)):
+            assert socks.recv_end(sock) == (socks.failure5(code), "eof")
+    assert program.wait_session(1, command="bind")["reason"] != "done"
+
+
+@pytest.mark.parametrize("error", ("ECONNABORTED", "EPROTO"))
+def test_peer_who_was_lost_costs_the_next_nothing(tabi, error):
+    tabi(LOCAL, **fault("accept4", getattr(errno, error), 3, 5))
+    with socks.dial(PROXY) as sock:
+        socks.hello5(sock)
+        sock.sendall(socks.request5("127.0.0.1", 0, socks.BIND))
+        first, host, port, _ = socks.recv_reply5(sock)
+        assert first == 0
+        with socket.create_connection((host, port)) as peer:
+            assert socks.recv_reply5(sock)[1:3] == peer.getsockname()
