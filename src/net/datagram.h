@@ -43,6 +43,7 @@ typedef void datagram_fn(struct datagram_socket *sock, const struct datagram *li
 struct datagram_socket {
 	struct watch watch;
 	int fd;        /* owned; -1 when there is none */
+	void *owner;   /* the caller's, to be set when it is open */
 	uint16_t port; /* it is bound to */
 	datagram_fn *fn;
 	void (*closed)(struct datagram_socket *sock);

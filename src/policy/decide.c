@@ -135,6 +135,14 @@ static bool during_matches(const struct policy_rule *rule, week_minute now)
 	return rule->n_during == 0;
 }
 
+/* Does it match whatever the destination may be? */
+static enum rule_match any_matches(const struct policy_rule *rule)
+{
+	bool all = (!rule->to.given || rule->to.any) && rule->n_ports == 0;
+
+	return all ? RULE_MATCHES : RULE_WAITS;
+}
+
 /* All words are joined by "and"; the items of one word's list by "or". */
 static enum rule_match rule_matches(const struct policy_rule *rule, const struct question *q)
 {
@@ -146,10 +154,11 @@ static enum rule_match rule_matches(const struct policy_rule *rule, const struct
 		return RULE_PASSES;
 	if (rule->methods != 0 && (rule->methods & req->method) == 0)
 		return RULE_PASSES;
-	if (!port_matches(rule, req->port) || !from_matches(rule, q) || !user_matches(rule, q) ||
-	    !listener_matches(rule, req->listener) || !during_matches(rule, req->now))
+	if ((!req->any_target && !port_matches(rule, req->port)) || !from_matches(rule, q) ||
+	    !user_matches(rule, q) || !listener_matches(rule, req->listener) ||
+	    !during_matches(rule, req->now))
 		return RULE_PASSES;
-	return to_matches(rule, q);
+	return req->any_target ? any_matches(rule) : to_matches(rule, q);
 }
 
 static struct question question_of(const struct policy_request *req)
@@ -198,6 +207,8 @@ struct decision policy_decide(const struct policy *policy, const struct policy_r
 	if (d.verdict == VERDICT_DEPENDS)
 		d.rule = NULL;
 	d.log = d.rule && d.rule->log;
+	if (d.rule && d.verdict == VERDICT_ALLOW)
+		d.filter = d.rule->filter;
 	return d;
 }
 

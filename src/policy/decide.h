@@ -23,6 +23,9 @@ struct policy_request {
 	bool has_ip;
 	struct ip ip;
 	uint16_t port;
+	/* The destination is not known at all: a UDP association that is about to begin. Then all
+	 * of the above is not looked at, and the verdict is about any destination whatever. */
+	bool any_target;
 	bool is_self; /* `ip` and `port` are one of our own listeners; the caller knows */
 
 	week_minute now;
@@ -40,6 +43,7 @@ struct decision {
 	const struct policy_rule
 	    *rule; /* the one that decided; NULL: none matched (deny), or VERDICT_DEPENDS */
 	bool log;  /* the rule says `log` */
+	enum udp_filter filter; /* of VERDICT_ALLOW: which remotes may be heard */
 };
 
 /*

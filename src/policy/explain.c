@@ -356,6 +356,8 @@ static void say_granted(struct out *o, const struct policy_rule *rule)
 		say(o, "%s%s", first ? "" : ", ", w->text);
 		first = false;
 	}
+	if (rule->filter != FILTER_ADDRESS_PORT)
+		say(o, "; filter %s", words_name(rule_filters, (int)rule->filter));
 	if (rule->terms)
 		say(o, "; %s (not in this version)", rule->terms);
 	say(o, "\n");
@@ -387,7 +389,7 @@ static bool say_address(struct out *o, const struct policy *policy,
 	struct policy_request one = *ask;
 	struct decision d;
 	char text[IP_TEXT_MAX];
-	bool connect = ask->command == COMMAND_CONNECT;
+	bool connect = ask->command == COMMAND_CONNECT || ask->command == COMMAND_UDP;
 
 	one.has_ip = true;
 	one.ip = *ip;
@@ -467,7 +469,7 @@ static void say_notes(struct out *o, const struct policy *policy, const struct e
 		    "note: the method %s is not offered, so such a client is refused before any "
 		    "rule\n",
 		    words_name(rule_methods, (int)ask->method));
-	if (ask->command != COMMAND_CONNECT && ask->command != COMMAND_BIND)
+	if (ask->command == COMMAND_RESOLVE)
 		say(o, "note: this version does not serve %s\n",
 		    words_name(rule_commands, (int)ask->command));
 }

@@ -52,6 +52,8 @@ static const struct statement_row statements[] = {
     {"timeout", setting_timeout},
     {"resolver", setting_resolver},
     {"bind-ports", setting_bind_ports},
+    {"udp-ports", setting_udp_ports},
+    {"fragments", setting_fragments},
     {"control", setting_control},
     {"metrics", setting_metrics},
     {"sandbox", setting_sandbox},
@@ -378,6 +380,7 @@ static void set_defaults(struct policy *policy)
 	policy->set.timeout_ms[TIMEOUT_IDLE] = 2 * 3600 * 1000;
 	policy->set.timeout_ms[TIMEOUT_HALFCLOSE] = 5 * 60 * 1000;
 	policy->set.timeout_ms[TIMEOUT_BIND] = 2 * 60 * 1000;
+	policy->set.timeout_ms[TIMEOUT_UDP] = 5 * 60 * 1000;
 	policy->set.timeout_ms[TIMEOUT_DRAIN] = 30 * 1000;
 }
 

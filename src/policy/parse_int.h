@@ -44,6 +44,8 @@ enum setting {
 	SETTING_SANDBOX,
 	SETTING_RESOLVER,
 	SETTING_BIND_PORTS,
+	SETTING_UDP_PORTS,
+	SETTING_FRAGMENTS,
 	SETTING_TIMEOUT, /* + enum timeout */
 	SETTING_COUNT = SETTING_TIMEOUT + TIMEOUT_COUNT,
 };
@@ -149,7 +151,8 @@ bool rules_is_builtin(const struct token *t);
 typedef void parse_statement(struct parser *p, const struct token *t);
 
 parse_statement setting_workers, setting_user, setting_log, setting_relay, setting_timeout,
-    setting_control, setting_metrics, setting_sandbox, setting_resolver, setting_bind_ports;
+    setting_control, setting_metrics, setting_sandbox, setting_resolver, setting_bind_ports,
+    setting_udp_ports, setting_fragments;
 parse_statement define_net, define_host, define_hours, define_proxy, define_group;
 parse_statement serve_listen, serve_auth, serve_limit;
 

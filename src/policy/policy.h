@@ -17,6 +17,7 @@ enum timeout {
 	TIMEOUT_IDLE,      /* nothing in either direction; 0 = never; 2 h */
 	TIMEOUT_HALFCLOSE, /* nothing moved since one side ended; 5 min */
 	TIMEOUT_BIND,      /* BIND: from the first answer until the peer has come; 2 min */
+	TIMEOUT_UDP,       /* a UDP association that relays nothing; at least 2 min; 5 min */
 	TIMEOUT_DRAIN,     /* what a stop leaves live sessions; 30 s */
 	TIMEOUT_COUNT,
 };
@@ -25,6 +26,12 @@ enum timeout {
 enum log_level { LOG_AT_ERROR, LOG_AT_WARN, LOG_AT_INFO, LOG_AT_DEBUG, LOG_AT_TRACE };
 enum log_place { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
 enum relay_mode { RELAY_AUTO, RELAY_COPY, RELAY_SPLICE };
+/*
+ * Which remotes a UDP association hears, in the words of RFC 4787, narrowest first: those endpoints
+ * that were sent to; every port of an address that was sent to; all that may be sent to.
+ */
+enum udp_filter { FILTER_ADDRESS_PORT, FILTER_ADDRESS, FILTER_ENDPOINT_INDEPENDENT };
+
 enum sandbox_mode { SANDBOX_AUTO, SANDBOX_REQUIRE, SANDBOX_OFF };
 
 /* Where a word stands: for messages, and as the name of a rule in the log ("tabi.conf:12"). */
@@ -70,6 +77,9 @@ struct policy_settings {
 	size_t n_resolvers;
 	/* BIND listens on these alone, 1024 or higher; 0: on any that the kernel chooses. */
 	uint16_t bind_first, bind_last;
+	/* The same of UDP ASSOCIATE, toward its clients. */
+	uint16_t udp_first, udp_last;
+	bool fragments_off; /* datagrams in fragments are dropped, not put together */
 };
 
 /* A word that the language has and this version has no effect for: policy_check_servable(). */
@@ -89,6 +99,7 @@ struct policy {
 	unsigned methods; /* enum auth_method bits to offer: AUTH_NONE where no `auth` is given */
 	struct policy_rule *rules; /* in order; policy/decide.h reads them */
 	size_t n_rules;
+	enum udp_filter widest_filter; /* of all rules */
 	struct policy_later *later;
 	size_t n_later;
 	struct position file; /* the first file as a whole */

@@ -31,9 +31,11 @@ struct port_range {
 struct policy_rule {
 	struct position at; /* of the word `allow` or `deny` */
 	const char *text;   /* the statement on one line, as written but for white space */
-	const char *terms;  /* what is granted but the commands, "via edge, for 30m"; or NULL */
+	const char
+	    *terms; /* what is granted but not in this version, "via edge, for 30m"; or NULL */
 	bool allow;
 	bool log;
+	enum udp_filter filter; /* what is granted to UDP */
 	struct place from, to;
 	const struct port_range *ports; /* sorted, none touching; n_ports == 0: any */
 	size_t n_ports;
@@ -54,6 +56,7 @@ struct policy_rule {
 extern const struct word rule_commands[];
 extern const struct word rule_protocols[];
 extern const struct word rule_methods[];
+extern const struct word rule_filters[];
 
 /* Does this rule ask who the client is, so that a stranger cannot match it? */
 bool rule_needs_proof(const struct policy_rule *rule);

@@ -73,36 +73,38 @@ typedef const struct token *rule_word_parse(
 
 static rule_word_parse word_all, word_log, word_from, word_to, word_port, word_user, word_group,
     word_command, word_protocol, word_method, word_listener, word_during, word_via, word_egress,
-    word_time, word_rate, word_quota, word_sessions;
+    word_time, word_rate, word_quota, word_sessions, word_filter;
 
 struct rule_word {
 	const char *text;
 	rule_word_parse *parse;
 	bool condition; /* says which requests the rule is about */
-	bool grant;     /* says what is granted: after `allow` only, and not in this version */
+	bool grant;     /* says what is granted: after `allow` only */
+	bool later;     /* not in this version */
 };
 
 static const struct rule_word rule_words[] = {
-    {"all", word_all, true, false},
-    {"any", word_all, true, false},
-    {"from", word_from, true, false},
-    {"to", word_to, true, false},
-    {"port", word_port, true, false},
-    {"user", word_user, true, false},
-    {"group", word_group, true, false},
-    {"command", word_command, true, false},
-    {"protocol", word_protocol, true, false},
-    {"method", word_method, true, false},
-    {"listener", word_listener, true, false},
-    {"during", word_during, true, false},
-    {"log", word_log, false, false},
-    {"via", word_via, false, true},
-    {"egress", word_egress, false, true},
-    {"for", word_time, false, true},
-    {"idle", word_time, false, true},
-    {"rate", word_rate, false, true},
-    {"quota", word_quota, false, true},
-    {"sessions", word_sessions, false, true},
+    {"all", word_all, true, false, false},
+    {"any", word_all, true, false, false},
+    {"from", word_from, true, false, false},
+    {"to", word_to, true, false, false},
+    {"port", word_port, true, false, false},
+    {"user", word_user, true, false, false},
+    {"group", word_group, true, false, false},
+    {"command", word_command, true, false, false},
+    {"protocol", word_protocol, true, false, false},
+    {"method", word_method, true, false, false},
+    {"listener", word_listener, true, false, false},
+    {"during", word_during, true, false, false},
+    {"log", word_log, false, false, false},
+    {"filter", word_filter, false, true, false},
+    {"via", word_via, false, true, true},
+    {"egress", word_egress, false, true, true},
+    {"for", word_time, false, true, true},
+    {"idle", word_time, false, true, true},
+    {"rate", word_rate, false, true, true},
+    {"quota", word_quota, false, true, true},
+    {"sessions", word_sessions, false, true, true},
 };
 
 #define N_RULE_WORDS (sizeof(rule_words) / sizeof(rule_words[0]))
@@ -535,6 +537,25 @@ static const struct token *word_egress(struct parser *p, const struct token *t, 
 	return rule_list(p, t, "an address of this machine", egress_item, b);
 }
 
+const struct word rule_filters[] = {
+    {"address-port", FILTER_ADDRESS_PORT},
+    {"address", FILTER_ADDRESS},
+    {"endpoint-independent", FILTER_ENDPOINT_INDEPENDENT},
+    {NULL, 0},
+};
+
+static const struct token *word_filter(struct parser *p, const struct token *t, struct build *b)
+{
+	const struct word *w = parse_keyword(p, t + 1, rule_filters, "filter");
+
+	if (!w)
+		return NULL;
+	b->rule->filter = (enum udp_filter)w->value;
+	if (b->rule->filter > p->policy->widest_filter)
+		p->policy->widest_filter = b->rule->filter;
+	return t + 2;
+}
+
 static const struct token *word_time(struct parser *p, const struct token *t, struct build *b)
 {
 	uint64_t ms;
@@ -616,7 +637,7 @@ static void unknown_word(struct parser *p, const struct token *t, const struct b
 	const char *words =
 	    b->rule->allow
 		? "all, from, to, port, user, group, command, protocol, method, listener, during, "
-		  "log, via, egress, for, idle, rate, quota or sessions"
+		  "log, filter, via, egress, for, idle, rate, quota or sessions"
 		: "all, from, to, port, user, group, command, protocol, method, listener, during "
 		  "or log";
 	struct words_guess guess = words_guess_for(t->text, t->len);
@@ -660,14 +681,14 @@ static bool read_words(struct parser *p, const struct token *t, struct build *b,
 			    "'%s' says what is granted, and 'deny' grants nothing", w->text);
 			return false;
 		}
-		if (w->grant)
+		if (w->later)
 			parse_later(p, t);
 		*ret_said = *ret_said || w->condition;
 		end = w->parse(p, t, b);
 		if (!end)
 			return false;
 		b->after_value = w->grant;
-		if (w->grant)
+		if (w->later)
 			add_term(p, b->rule, t, end);
 		t = end;
 	}

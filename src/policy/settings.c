@@ -11,6 +11,7 @@
 #define RESOLVER_PORT 53
 #define RESOLVERS_MAX 16
 #define USER_NAME_MAX 64
+#define TIMEOUT_UDP_MIN_MS (2 * 60 * 1000) /* RFC 4787, REQ-5 */
 #define PORT_UNPRIVILEGED 1024 /* workers have no privileges to listen on those before */
 
 static const struct word timeouts[] = {
@@ -19,6 +20,7 @@ static const struct word timeouts[] = {
     {"idle", TIMEOUT_IDLE},
     {"halfclose", TIMEOUT_HALFCLOSE},
     {"bind", TIMEOUT_BIND},
+    {"udp", TIMEOUT_UDP},
     {"drain", TIMEOUT_DRAIN},
     {NULL, 0},
 };
@@ -167,6 +169,11 @@ void setting_timeout(struct parser *p, const struct token *t)
 		    "no time at all");
 		return;
 	}
+	if (w->value == TIMEOUT_UDP && ms < TIMEOUT_UDP_MIN_MS) {
+		parse_fail(p, t + 2, "at least 2m (RFC 4787)",
+		    "too short for a UDP association: remotes would be cut off in mid-talk");
+		return;
+	}
 	p->policy->set.timeout_ms[w->value] = (unsigned)ms;
 }
 
@@ -258,4 +265,28 @@ void setting_bind_ports(struct parser *p, const struct token *t)
 		return;
 	p->policy->set.bind_first = r.first;
 	p->policy->set.bind_last = r.last;
+}
+
+void setting_udp_ports(struct parser *p, const struct token *t)
+{
+	struct port_range r;
+
+	if (!parse_once(p, &p->seen[SETTING_UDP_PORTS], t) ||
+	    !parse_word(p, t + 1, "ports for clients to send to, such as 50000-50999") ||
+	    !parse_port_range(p, t + 1, PORT_UNPRIVILEGED, &r) || !parse_end(p, t + 2))
+		return;
+	p->policy->set.udp_first = r.first;
+	p->policy->set.udp_last = r.last;
+}
+
+void setting_fragments(struct parser *p, const struct token *t)
+{
+	static const struct word on_off[] = {{"on", 0}, {"off", 1}, {NULL, 0}};
+	const struct word *w;
+
+	if (!parse_once(p, &p->seen[SETTING_FRAGMENTS], t))
+		return;
+	w = parse_keyword(p, t + 1, on_off, "value");
+	if (w && parse_end(p, t + 2))
+		p->policy->set.fragments_off = w->value != 0;
 }

@@ -61,7 +61,7 @@ static void set_resting(struct listeners *all, bool resting)
 
 static bool full(const struct worker *worker)
 {
-	return worker->n_sessions >= worker->max_sessions;
+	return worker->n_sessions + worker->n_associations >= worker->max_sessions;
 }
 
 void listeners_wake(struct listeners *all)

@@ -10,13 +10,14 @@
 #include "net/sockaddr.h"
 #include "policy/decide.h"
 #include "proto/err.h"
+#include "server/associate.h"
 #include "server/bind.h"
 #include "server/listener.h"
 #include "server/session.h"
 #include "server/worker.h"
 
 /* Local time, as `during` means it. */
-static week_minute now_in_week(void)
+week_minute request_now(void)
 {
 	time_t now = time(NULL);
 	struct tm tm;
@@ -38,7 +39,7 @@ static struct policy_request question(const struct session *s, char name[static 
 	    .proto = a->proto,
 	    .command = a->command,
 	    .port = a->target.port,
-	    .now = now_in_week(),
+	    .now = request_now(),
 	};
 
 	if (a->target.kind == ADDR_NAME) {
@@ -63,7 +64,8 @@ void request_log_verdict(struct log_record *rec, bool allowed, const struct poli
 	log_text(rec, "rule", text);
 }
 
-static void log_decision(const struct session *s, const struct policy_request *req, bool allow)
+void request_log_decision(
+    const struct session *s, const struct policy_request *req, const struct decision *d)
 {
 	char text[IP_TEXT_MAX];
 	struct log_record rec;
@@ -74,7 +76,7 @@ static void log_decision(const struct session *s, const struct policy_request *r
 	log_text(&rec, "name", req->name);
 	log_text(&rec, "address", req->has_ip ? ip_format(&req->ip, text) : NULL);
 	log_number(&rec, "port", req->port);
-	request_log_verdict(&rec, allow, s->rule);
+	request_log_verdict(&rec, d->verdict == VERDICT_ALLOW, d->rule);
 	log_end(&rec);
 }
 
@@ -85,23 +87,24 @@ static void note(struct session *s, const struct policy_request *req, const stru
 	s->allowed = d->verdict == VERDICT_ALLOW;
 	s->rule = d->rule;
 	if (d->log && d->rule)
-		log_decision(s, req, s->allowed);
+		request_log_decision(s, req, d);
 }
 
-/* Would a connection to it come back to us? Also by an IPv6 form that carries one of our IPv4
- * addresses. */
-static bool is_self(const struct session *s, const struct ip *ip, uint16_t port)
+bool request_is_local(const struct ip *ip)
 {
 	struct ip v4[IP_EMBEDDED_MAX];
 
-	if (!listeners_have_port(s->config->policy, port))
-		return false;
 	if (ip_is_local(ip))
 		return true;
 	for (size_t n = ip_embedded_v4(ip, v4); n > 0; n--)
 		if (ip_is_local(&v4[n - 1]))
 			return true;
 	return false;
+}
+
+bool request_is_self(const struct session *s, const struct ip *ip, uint16_t port)
+{
+	return listeners_have_port(s->config->policy, port) && request_is_local(ip);
 }
 
 static bool is_broadcast(const struct ip *ip)
@@ -121,7 +124,7 @@ static int admit(struct session *s, struct policy_request *req, const struct ip 
 	req->ip = *ip;
 	/* Linux connects 0.0.0.0 and :: to this host, whatever the rules call it. */
 	req->is_self = (classes & IP_UNSPECIFIED) ||
-		       (req->command == COMMAND_CONNECT && is_self(s, ip, req->port));
+		       (req->command == COMMAND_CONNECT && request_is_self(s, ip, req->port));
 	d = policy_decide(s->config->policy, req);
 	note(s, req, &d);
 	if (d.verdict != VERDICT_ALLOW)
@@ -272,7 +275,11 @@ void request_begin(struct session *s)
 	struct policy_request req;
 	struct decision d;
 
-	/* UDP ASSOCIATE and RESOLVE are for a later version. */
+	if (a->command == COMMAND_UDP) {
+		associate_begin(s);
+		return;
+	}
+	/* RESOLVE is for a later version. */
 	if (a->command != COMMAND_CONNECT && a->command != COMMAND_BIND) {
 		session_end(s, ERR_COMMAND);
 		return;

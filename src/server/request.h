@@ -11,13 +11,14 @@
 
 #include <stdbool.h>
 
-struct ip;
+#include "policy/decide.h"
+
 struct log_record;
 struct policy_rule;
 struct session;
 
-/* Begins with what session->hs->accept asks for; ends in session_connected(), session_listening()
- * or session_end(). */
+/* Begins with what session->hs->accept asks for; ends in session_connected(), session_listening(),
+ * session_associated() or session_end(). */
 void request_begin(struct session *session);
 
 /* Stops what is under way. */
@@ -28,5 +29,18 @@ bool request_admits_peer(struct session *session, const struct ip *ip);
 
 /* The fields `verdict` and `rule` of a log line. */
 void request_log_verdict(struct log_record *rec, bool allowed, const struct policy_rule *rule);
+
+/* Local time, as `during` means it. */
+week_minute request_now(void);
+
+/* The line that a rule with `log` asks for. */
+void request_log_decision(
+    const struct session *session, const struct policy_request *req, const struct decision *d);
+
+/* Is it an address of this host, or an IPv6 form that carries one of our IPv4 addresses? */
+bool request_is_local(const struct ip *ip);
+
+/* Would what is sent there come back to one of our listeners? */
+bool request_is_self(const struct session *session, const struct ip *ip, uint16_t port);
 
 #endif

@@ -11,6 +11,7 @@
 #include "net/log.h"
 #include "net/sockaddr.h"
 #include "proto/err.h"
+#include "server/associate.h"
 #include "server/auth/auth.h"
 #include "server/request.h"
 #include "server/worker.h"
@@ -112,6 +113,8 @@ static void close_session(struct session *s)
 	s->state = SESSION_CLOSED;
 	deadline_clear(&s->deadline);
 	free_handshake(s);
+	associate_close(s->association);
+	s->association = NULL;
 	relay_close(&s->relay, sockets_gone);
 }
 
@@ -192,6 +195,8 @@ static void log_session(const struct session *s, int reason)
 	log_verdict(&rec, s);
 	log_number(&rec, "up", s->relay.end[RELAY_TARGET].sent);
 	log_number(&rec, "down", s->relay.end[RELAY_CLIENT].sent);
+	if (s->association)
+		associate_log(s->association, &rec);
 	log_seconds(&rec, "seconds", loop_now(&s->worker->loop) - s->began);
 	log_text(&rec, "reason", err_word(reason));
 	log_end(&rec);
@@ -247,7 +252,9 @@ static bool client_is_gone(int reason)
 static void note_request(struct session *s)
 {
 	const struct accept *a = &s->hs->accept;
-	const struct addr *to = &a->target;
+	/* A UDP association has no destination: what was asked with is the client's own address. */
+	static const struct addr none = {.kind = ADDR_NONE};
+	const struct addr *to = a->command == COMMAND_UDP ? &none : &a->target;
 	size_t name_len = to->kind == ADDR_NAME ? to->name_len : 0;
 	bool asked = a->command != COMMAND_NONE;
 
@@ -302,7 +309,7 @@ void session_end(struct session *s, int reason)
 		return;
 	}
 	/* What was cut short must not look complete. */
-	if (!in_handshake && reason != ERR_OK)
+	if (!in_handshake && !s->association && reason != ERR_OK)
 		for (int side = 0; side < 2; side++)
 			socket_set_reset_on_close(s->relay.end[side].fd);
 	close_session(s);
@@ -400,6 +407,41 @@ void session_listening(struct session *s, const struct addr *told)
 	deadline_set(&s->deadline, &s->worker->bind);
 	accept_reply(&s->hs->accept, ERR_OK, told, &out);
 	if (send_answer(s, &out) != 0)
+		session_end(s, ERR_CLIENT_RESET);
+	else
+		watch_set(client_watch(s), WATCH_READ);
+}
+
+/* ---- a UDP association ---- */
+
+void session_associated(
+    struct session *s, struct association *association, const struct addr *bound)
+{
+	uint8_t buf[ACCEPT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
+	int err;
+
+	s->association = association;
+	accept_reply(&s->hs->accept, ERR_OK, bound, &out);
+	err = send_answer(s, &out);
+	if (err) {
+		session_end(s, err);
+		return;
+	}
+	s->state = SESSION_ASSOCIATE;
+	deadline_set(&s->deadline, &s->worker->udp);
+	free_handshake(s);
+	watch_set(client_watch(s), WATCH_READ);
+}
+
+/* RFC 1928: the association ends when its connection does. Nothing else on it means anything. */
+static void on_control(struct session *s)
+{
+	ssize_t n = recv(client_fd(s), s->worker->relay.buffer, LINGER_MAX, 0);
+
+	if (n == 0)
+		session_end(s, ERR_OK);
+	else if (n < 0 && errno != EAGAIN && errno != EINTR)
 		session_end(s, ERR_CLIENT_RESET);
 	else
 		watch_set(client_watch(s), WATCH_READ);
@@ -594,6 +636,9 @@ static void on_client(struct watch *watch, unsigned events)
 		else if (events & WATCH_ERROR)
 			session_end(s, ERR_CLIENT_RESET);
 		break;
+	case SESSION_ASSOCIATE:
+		on_control(s);
+		break;
 	case SESSION_LINGER:
 		discard(s);
 		break;
@@ -621,6 +666,7 @@ static void on_deadline(struct deadline_class *cls, struct deadline *deadline)
 		session_end(s, ERR_CONNECT_TIMEOUT);
 		break;
 	case SESSION_RELAY:
+	case SESSION_ASSOCIATE:
 		/* Bytes cost a flag, not a timer: whether any moved is looked at once a period. */
 		if (s->relay.moved)
 			deadline_set(deadline, cls);
@@ -643,6 +689,7 @@ void session_deadlines_init(struct worker *w)
 	deadline_class_init(&w->bind, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->idle, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->halfclose, &w->loop, 0, on_deadline);
+	deadline_class_init(&w->udp, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->linger, &w->loop, LINGER_MS, on_deadline);
 }
 
@@ -655,6 +702,7 @@ void session_deadlines_change(struct worker *w)
 	deadline_class_change(&w->bind, ms[TIMEOUT_BIND]);
 	deadline_class_change(&w->idle, ms[TIMEOUT_IDLE]);
 	deadline_class_change(&w->halfclose, ms[TIMEOUT_HALFCLOSE]);
+	deadline_class_change(&w->udp, ms[TIMEOUT_UDP]);
 }
 
 void session_deadlines_close(struct worker *w)
@@ -664,6 +712,7 @@ void session_deadlines_close(struct worker *w)
 	deadline_class_close(&w->bind);
 	deadline_class_close(&w->idle);
 	deadline_class_close(&w->halfclose);
+	deadline_class_close(&w->udp);
 	deadline_class_close(&w->linger);
 }
 

@@ -22,6 +22,7 @@
 #include "server/bind.h"
 #include "server/config.h"
 
+struct association;
 struct auth_check;
 struct worker;
 struct session;
@@ -56,6 +57,12 @@ enum session_state {
 	/* The success was told. The relay has both sockets; the handshake block is gone. Idle
 	   deadline. */
 	SESSION_RELAY,
+	/*
+	 * UDP ASSOCIATE was granted. What the client sends on this connection is discarded, and its
+	 * end of stream ends all. The handshake block is gone, the target end of the relay never
+	 * has a socket. UDP deadline.
+	 */
+	SESSION_ASSOCIATE,
 	/*
 	 * Refused and logged. The refusal was sent and our half closed; what the client still sends
 	 * is discarded, for a close with unread bytes would make the kernel send a reset that can
@@ -98,7 +105,8 @@ struct session {
 	struct worker *worker;
 	struct config *config; /* a reference; `listener` and `rule` point into it */
 	const struct policy_listener *listener;
-	struct handshake *hs; /* owned; NULL from RELAY on */
+	struct handshake *hs;            /* owned; NULL from RELAY or ASSOCIATE on */
+	struct association *association; /* owned; of ASSOCIATE */
 	struct deadline deadline;
 	uint64_t began; /* loop_now() */
 	enum session_state state;
@@ -148,5 +156,9 @@ void session_listening(struct session *session, const struct addr *told);
 
 /* For server/bind.c: `peer` is connected through `fd`, which becomes the session's. */
 void session_accepted(struct session *session, int fd, const struct addr *peer);
+/* For server/associate.c: the association stands and becomes the session's; its client is to send
+ * to `bound`. */
+void session_associated(
+    struct session *session, struct association *association, const struct addr *bound);
 
 #endif

@@ -19,11 +19,12 @@
 #include "server/channel.h"
 #include "server/config.h"
 #include "server/notify.h"
+#include "server/ports.h"
 #include "server/sandbox.h"
 #include "server/sockets.h"
 #include "server/worker.h"
 
-#define WORKERS_MAX 256
+#define WORKERS_MAX PORTS_WORKERS_MAX
 /* A worker that lived this long did not die of its start: its successor comes at once. */
 #define LIVED_MS 5000
 #define BACKOFF_FIRST_MS 100
@@ -213,6 +214,8 @@ static int spawn(struct supervisor *s, unsigned number)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
 		return -errno;
+	/* Those of the worker that had this number before died with it. */
+	ports_clear(number);
 	c->pid = fork();
 	err = -errno;
 	if (c->pid == 0)
@@ -631,6 +634,11 @@ static int prepare(struct supervisor *s)
 	if (s->signals < 0) {
 		perror("tabi: signalfd");
 		return -EIO;
+	}
+	err = ports_setup();
+	if (err) {
+		fprintf(stderr, "tabi: cannot share memory: %s\n", strerror(-err));
+		return err;
 	}
 	sandbox_raise_descriptors();
 	return sockets_open(

@@ -159,6 +159,8 @@ static int apply(struct worker *w, const struct channel_message *msg, const int 
 	if (!err)
 		err = setup_resolver(w, old ? &old->policy->set : NULL);
 	w->max_sessions = room_for_sessions(w);
+	/* Workers begin at different ones, or they would try each other's. */
+	w->next_udp_port = w->number * 997;
 	session_deadlines_change(w);
 	config_unref(old);
 	return err;
@@ -224,6 +226,8 @@ static int set_up(struct worker *w)
 	if (!err)
 		err = relay_shared_init(&w->relay, &w->loop);
 	if (!err)
+		err = datagram_shared_new(&w->datagrams);
+	if (!err)
 		err = auth_new(&w->auth, &w->loop);
 	if (err)
 		return err;
@@ -248,6 +252,7 @@ static void tear_down(struct worker *w)
 	loop_run(&w->loop);
 	auth_free(w->auth);
 	relay_shared_fini(&w->relay);
+	datagram_shared_free(w->datagrams);
 	config_unref(w->config);
 	loop_fini(&w->loop);
 }

@@ -8,6 +8,7 @@
 #ifndef TABI_SERVER_WORKER_H
 #define TABI_SERVER_WORKER_H
 
+#include "net/datagram.h"
 #include "net/deadline.h"
 #include "net/loop.h"
 #include "net/relay.h"
@@ -30,13 +31,17 @@ struct worker {
 	struct listeners listeners;
 	struct resolver *resolver;
 	struct relay_shared relay;
+	struct datagram_shared *datagrams;
 	struct auth *auth;
 
 	/* One list of deadlines for each time limit of a session. */
-	struct deadline_class handshake, connect, bind, idle, halfclose, linger;
+	struct deadline_class handshake, connect, bind, idle, halfclose, udp, linger;
 
 	struct session *sessions; /* ring through the first one; NULL when none */
 	unsigned n_sessions, max_sessions;
+	/* Each has the descriptors of two sessions, and is counted beside its own. */
+	unsigned n_associations;
+	unsigned next_udp_port; /* of `udp-ports`: where to go on trying */
 	unsigned most_sessions; /* since memory was last given back */
 	unsigned long max_descriptors;
 	bool draining;

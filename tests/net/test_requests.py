@@ -45,12 +45,6 @@ def test_unknown_command_is_7(tabi, command, host):
 
 
 @pytest.mark.case("R2")
-def test_command_not_in_this_version_is_7(tabi):
-    tabi(LOCAL)
-    assert socks.ask5(PROXY, "0.0.0.0", 0, socks.UDP) == 7
-
-
-@pytest.mark.case("R2")
 def test_unknown_command_is_answered_after_the_whole_request(tabi):
     tabi(LOCAL)
     with socks.dial(PROXY) as sock:

@@ -3,6 +3,8 @@
 
 #include "fixture.h"
 
+#include <stdio.h>
+
 static enum verdict verdict_of(const char *text, const struct policy_request *req)
 {
 	struct policy *policy = fixture_policy(text);
@@ -109,6 +111,63 @@ static void embedded_addresses(void **state)
 	assert_int_equal(verdict_of("deny from loopback\nallow all\n", &req), VERDICT_DENY);
 }
 
+/* A UDP association is about to begin: denied only where every destination would be. */
+static void any_target_at_all(void **state)
+{
+	static const struct {
+		const char *text;
+		enum verdict verdict;
+	} cases[] = {
+	    {"allow from any command udp", VERDICT_ALLOW},
+	    {"allow from any", VERDICT_ALLOW},
+	    {"allow from any port 53", VERDICT_DEPENDS},
+	    {"allow from any to dns.example.com", VERDICT_DEPENDS},
+	    {"allow from any to 192.0.2.0/24", VERDICT_DEPENDS},
+	    {"deny port 25\nallow from any", VERDICT_DEPENDS},
+	    {"deny to private\nallow from any", VERDICT_DEPENDS},
+	    {"deny command udp\nallow from any", VERDICT_DENY},
+	    {"deny to any port 1-65535\ndeny all", VERDICT_DENY},
+	    {"allow from any command connect", VERDICT_DENY},
+	    {"allow from 192.0.2.1 to any", VERDICT_DENY},
+	    {"allow user bob to any port 53", VERDICT_DENY},
+	};
+	struct policy_request req = fixture_request();
+
+	(void)state;
+	req.command = COMMAND_UDP;
+	req.any_target = true;
+	req.has_ip = false;
+	req.name = NULL;
+	req.port = 0;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[200];
+
+		snprintf(text, sizeof(text), "%s\n", cases[i].text);
+		assert_int_equal(verdict_of(text, &req), cases[i].verdict);
+	}
+}
+
+static void filter_is_of_the_rule_that_allows(void **state)
+{
+	struct policy_request req = fixture_request();
+	struct policy *p = fixture_policy("allow port 53 filter endpoint-independent\n"
+					  "allow port 443 filter address\n"
+					  "deny port 25\n"
+					  "allow from any\n");
+
+	(void)state;
+	assert_int_equal(p->widest_filter, FILTER_ENDPOINT_INDEPENDENT);
+	req.port = 53;
+	assert_int_equal(policy_decide(p, &req).filter, FILTER_ENDPOINT_INDEPENDENT);
+	req.port = 443;
+	assert_int_equal(policy_decide(p, &req).filter, FILTER_ADDRESS);
+	req.port = 80;
+	assert_int_equal(policy_decide(p, &req).filter, FILTER_ADDRESS_PORT);
+	req.port = 25;
+	assert_int_equal(policy_decide(p, &req).filter, FILTER_ADDRESS_PORT);
+	policy_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,6 +176,8 @@ int main(void)
 	    cmocka_unit_test(name_alone_may_depend),
 	    cmocka_unit_test(host_patterns_match_names_only),
 	    cmocka_unit_test(embedded_addresses),
+	    cmocka_unit_test(any_target_at_all),
+	    cmocka_unit_test(filter_is_of_the_rule_that_allows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,6 +129,29 @@ static void every_word_parses(void **state)
 	policy_free(p);
 }
 
+static void settings_of_udp(void **state)
+{
+	struct policy *p = fixture_policy("listen 127.0.0.1:1080\nallow from loopback\n");
+
+	(void)state;
+	assert_int_equal(p->set.timeout_ms[TIMEOUT_UDP], 300 * 1000);
+	assert_int_equal(p->set.udp_first, 0);
+	assert_false(p->set.fragments_off);
+	assert_int_equal(p->widest_filter, FILTER_ADDRESS_PORT);
+	policy_free(p);
+	p = fixture_policy("udp-ports 50000-50999\nfragments off\ntimeout udp 2m\n");
+	assert_int_equal(p->set.timeout_ms[TIMEOUT_UDP], 120 * 1000);
+	assert_int_equal(p->set.udp_first, 50000);
+	assert_int_equal(p->set.udp_last, 50999);
+	assert_true(p->set.fragments_off);
+	policy_free(p);
+	p = fixture_policy("fragments on\nudp-ports 5000\n");
+	assert_int_equal(p->set.udp_first, 5000);
+	assert_int_equal(p->set.udp_last, 5000);
+	assert_false(p->set.fragments_off);
+	policy_free(p);
+}
+
 /* Commands without effect are granted, not refused: the server answers that it has none. */
 static void commands_are_servable(void **state)
 {
@@ -402,6 +425,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(listeners),
 	    cmocka_unit_test(methods),
 	    cmocka_unit_test(every_word_parses),
+	    cmocka_unit_test(settings_of_udp),
 	    cmocka_unit_test(commands_are_servable),
 	    cmocka_unit_test(strangers_are_kept_out),
 	    cmocka_unit_test(the_default_text_is_servable),

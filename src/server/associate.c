@@ -1,0 +1,724 @@
+/* SPDX-License-Identifier: MIT */
+/* A UDP association: its sockets, and the way of a datagram through it in both directions. */
+#include "server/associate.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "net/datagram.h"
+#include "net/sockaddr.h"
+#include "proto/err.h"
+#include "proto/udp.h"
+#include "server/names.h"
+#include "server/ports.h"
+#include "server/remotes.h"
+#include "server/request.h"
+#include "server/session.h"
+#include "server/worker.h"
+
+/* For how long a verdict holds: rules may name hours, and addresses may become ours. */
+#define JUDGED_MS 60000
+/* A name that has no address is not asked for again before. */
+#define NAME_FAILED_MS 5000
+/* Ports of the range that are tried for one association. */
+#define PORT_TRIES 1024
+
+/* Why a datagram was dropped. */
+enum drop {
+	DROP_STRANGER,  /* not from the client */
+	DROP_MALFORMED, /* no header, or no name that could be looked up */
+	DROP_FRAGMENT,  /* a piece of which the rest is missing, or pieces are not put together */
+	DROP_DENIED,    /* by the policy, or nobody may be sent to there */
+	DROP_NAME,      /* the name has no address, or too much waits for it */
+	DROP_UNASKED,   /* from a remote that the filter does not let in */
+	DROP_FULL,      /* a buffer of ours or the kernel's was full */
+	DROP_ERROR,     /* the kernel could not send it */
+	DROP_COUNT,
+};
+
+static const char *const drop_fields[DROP_COUNT] = {
+    [DROP_STRANGER] = "drop-stranger",
+    [DROP_MALFORMED] = "drop-malformed",
+    [DROP_FRAGMENT] = "drop-fragment",
+    [DROP_DENIED] = "drop-denied",
+    [DROP_NAME] = "drop-name",
+    [DROP_UNASKED] = "drop-unasked",
+    [DROP_FULL] = "drop-full",
+    [DROP_ERROR] = "drop-error",
+};
+
+enum side { SIDE_CLIENT, SIDE_V4, SIDE_V6, SIDE_COUNT };
+
+/* The addresses of struct association are stable. */
+struct association {
+	struct session *session; /* outlives the sockets' callbacks, not the memory here */
+	struct worker *worker;
+	struct datagram_socket sock[SIDE_COUNT];
+	unsigned closing; /* sockets that the loop has not let go of */
+
+	struct ip client;
+	uint16_t client_port;   /* 0: nobody was heard yet */
+	uint16_t declared_port; /* of the request; 0: none */
+
+	struct remotes remotes;
+	struct remotes unasked; /* what was decided about remotes that nothing was sent to */
+	struct names names;
+	struct udp_fragments fragments;
+
+	uint64_t up, down; /* datagrams relayed */
+	uint64_t dropped[DROP_COUNT];
+};
+
+static uint64_t now_of(const struct association *a)
+{
+	return loop_now(&a->worker->loop);
+}
+
+/* What was used before then need not be remembered. */
+static uint64_t old_of(const struct association *a)
+{
+	uint64_t now = now_of(a), ms = a->worker->udp.ms;
+
+	return now > ms ? now - ms : 0;
+}
+
+static const struct policy *policy_of(const struct association *a)
+{
+	return a->session->config->policy;
+}
+
+/* ---- what the policy says ---- */
+
+static struct policy_request question(const struct session *s)
+{
+	return (struct policy_request){
+	    .client = s->client,
+	    .listener = s->listener->text,
+	    .user = s->user_len > 0 ? s->labels : NULL,
+	    .method = s->method,
+	    .proto = s->proto,
+	    .command = COMMAND_UDP,
+	    .now = request_now(),
+	};
+}
+
+/* No rule can allow these: nobody is there, or more than one. Of broadcast addresses the kernel
+ * knows the others, and sends nothing there from a socket that does not ask for it. */
+static bool is_nobody(const struct ip *ip)
+{
+	static const uint8_t broadcast[4] = {255, 255, 255, 255};
+	struct ip all = ip_from_v4(broadcast);
+
+	return (ip_classes(ip) & (IP_UNSPECIFIED | IP_MULTICAST)) != 0 || ip_equal(ip, &all);
+}
+
+/* May it be sent to? `name` in canonical form, or NULL. */
+static bool judge(struct association *a, const char *name, const struct ip *ip, uint16_t port,
+    enum udp_filter *ret_filter)
+{
+	struct session *s = a->session;
+	struct policy_request req = question(s);
+	struct decision d;
+
+	req.name = name;
+	req.has_ip = true;
+	req.ip = *ip;
+	req.port = port;
+	req.is_self = (ip_classes(ip) & IP_UNSPECIFIED) || request_is_self(s, ip, port);
+	d = policy_decide(policy_of(a), &req);
+	if (d.log && d.rule)
+		request_log_decision(s, &req, &d);
+	if (d.verdict != VERDICT_ALLOW || req.is_self || is_nobody(ip) || port == 0)
+		return false;
+	/* What the log tells of the association is the rule that let its first datagram out. */
+	if (!s->rule)
+		s->rule = d.rule;
+	*ret_filter = d.filter;
+	return true;
+}
+
+static struct remote *judged_remote(struct association *a, const struct ip *ip, uint16_t port)
+{
+	struct remote *r = remotes_find(&a->remotes, ip, port);
+	uint64_t now = now_of(a);
+	enum udp_filter filter = FILTER_ADDRESS_PORT;
+
+	if (r && now < r->until)
+		return r;
+	r = remotes_get(&a->remotes, ip, port, now, old_of(a));
+	if (!r)
+		return NULL;
+	r->allowed = judge(a, NULL, ip, port, &filter);
+	r->until = now + JUDGED_MS;
+	if (r->allowed)
+		r->filter = (uint8_t)filter;
+	return r;
+}
+
+/* ---- outward ---- */
+
+static datagram_fn on_client, on_remote;
+
+/* Returns 0 or -errno. */
+static int open_side(struct association *a, enum side side, const struct sockaddr_storage *local)
+{
+	struct datagram_socket *sock = &a->sock[side];
+	int err = datagram_open(sock, a->worker->datagrams, &a->worker->loop, local,
+	    side == SIDE_CLIENT ? on_client : on_remote);
+
+	if (err)
+		return err;
+	sock->owner = a;
+	ports_add(a->worker->number, sock->port);
+	return 0;
+}
+
+/* U28: is it a relay of ours? Asked again only when there are new ones. */
+static bool is_relay(struct remote *r)
+{
+	uint32_t generation = ports_generation();
+
+	if (r->generation != generation) {
+		r->relay = ports_have(r->port) && request_is_local(&r->ip);
+		r->generation = generation;
+	}
+	return r->relay;
+}
+
+/* To a remote that may be sent to. */
+static void send_out(struct association *a, struct remote *r, const void *data, size_t len)
+{
+	enum side side = ip_is_v4(&r->ip) ? SIDE_V4 : SIDE_V6;
+	const struct sockaddr_storage any = {.ss_family = side == SIDE_V4 ? AF_INET : AF_INET6};
+	int err = 0;
+
+	if (a->sock[side].fd < 0)
+		err = open_side(a, side, &any);
+	if (!err && is_relay(r)) {
+		a->dropped[DROP_DENIED]++;
+		return;
+	}
+	/* Before it is sent: the answer may be there at once. */
+	r->sent = true;
+	r->used = now_of(a);
+	if (!err)
+		err = datagram_send(&a->sock[side], NULL, 0, data, len, &r->ip, r->port);
+	if (err) {
+		a->dropped[err == -EAGAIN ? DROP_FULL : DROP_ERROR]++;
+		return;
+	}
+	a->up++;
+	a->session->relay.end[RELAY_TARGET].sent += len;
+	a->session->relay.moved = true;
+}
+
+static void to_address(
+    struct association *a, const struct ip *ip, uint16_t port, const void *data, size_t len)
+{
+	struct remote *r = judged_remote(a, ip, port);
+
+	if (!r)
+		a->dropped[DROP_FULL]++;
+	else if (!r->allowed)
+		a->dropped[DROP_DENIED]++;
+	else
+		send_out(a, r, data, len);
+}
+
+/* ---- to a name ---- */
+
+/* The name may go where its address may not, so the verdict on the address is not looked at. */
+static void send_to_name(
+    struct association *a, const struct name *name, const void *data, size_t len)
+{
+	struct remote *r = remotes_get(&a->remotes, &name->ip, name->port, now_of(a), old_of(a));
+
+	if (!r) {
+		a->dropped[DROP_FULL]++;
+		return;
+	}
+	if (r->filter < name->filter)
+		r->filter = name->filter;
+	send_out(a, r, data, len);
+}
+
+static void drop_named(struct association *a, const struct name *name)
+{
+	a->dropped[name->denied ? DROP_DENIED : DROP_NAME]++;
+}
+
+static void send_held(struct association *a, struct name *name)
+{
+	struct held *h;
+
+	while ((h = name_take(name)) != NULL) {
+		if (name->usable)
+			send_to_name(a, name, h->data, h->len);
+		else
+			drop_named(a, name);
+		free(h);
+	}
+}
+
+/* Chooses the first address that the policy admits; the one in use, while it is among them. */
+static void choose_address(
+    struct association *a, struct name *name, const struct resolve_answer *answer)
+{
+	char canonical[ADDR_NAME_MAX + 1];
+	bool had = name->usable;
+	struct ip before = name->ip;
+
+	name->usable = false;
+	name->denied = answer->err == ERR_OK || answer->err == ERR_DENIED;
+	name_canonical(name->text, name->len, canonical);
+	for (unsigned i = 0; i < answer->n && answer->err == ERR_OK; i++) {
+		bool same = had && ip_equal(&answer->ip[i], &before);
+		enum udp_filter filter;
+
+		if ((name->usable && !same) ||
+		    !judge(a, canonical, &answer->ip[i], name->port, &filter))
+			continue;
+		name->usable = true;
+		name->ip = answer->ip[i];
+		name->filter = (uint8_t)filter;
+		if (same || !had)
+			break;
+	}
+	name->until = now_of(a) + (name->usable ? JUDGED_MS : NAME_FAILED_MS);
+	name->resolving = false;
+}
+
+static void on_resolved(struct resolve_wait *wait, const struct resolve_answer *answer)
+{
+	struct name *name = (struct name *)wait;
+	struct association *a =
+	    (struct association *)((char *)name->all - offsetof(struct association, names));
+
+	choose_address(a, name, answer);
+	send_held(a, name);
+}
+
+/* Asks, unless no address could make a difference. */
+static void look_up(struct association *a, struct name *name)
+{
+	struct resolve_answer answer = {.err = ERR_DENIED};
+	struct policy_request req = question(a->session);
+	char canonical[ADDR_NAME_MAX + 1];
+	int ret = 1;
+
+	name_canonical(name->text, name->len, canonical);
+	req.name = canonical;
+	req.port = name->port;
+	if (policy_decide(policy_of(a), &req).verdict != VERDICT_DENY)
+		ret = resolver_ask(
+		    a->worker->resolver, name->text, &name->wait, on_resolved, &answer);
+	if (ret == 0) {
+		name->resolving = true;
+		return;
+	}
+	if (ret < 0)
+		answer.err = ret;
+	choose_address(a, name, &answer);
+}
+
+/* The name, looked up or about to be. NULL where there can be none, and it is counted why. */
+static struct name *name_for(struct association *a, const struct socks5_address *to)
+{
+	struct name *name = names_find(&a->names, to);
+	struct addr addr = {.port = to->port};
+
+	if (name)
+		return name;
+	/* A literal does not come here. */
+	if (socks5_address_to_addr(to, &addr) != 0) {
+		a->dropped[DROP_MALFORMED]++;
+		return NULL;
+	}
+	name = names_add(&a->names, &addr);
+	if (!name)
+		a->dropped[DROP_NAME]++;
+	return name;
+}
+
+static void to_name(struct association *a, const struct udp_packet *p)
+{
+	struct name *name = name_for(a, &p->remote);
+	uint64_t now = now_of(a);
+
+	if (!name)
+		return;
+	name->used = now;
+	if (!name->resolving && now >= name->until)
+		look_up(a, name);
+	if (name->resolving) {
+		if (!name_hold(name, p->data, p->len))
+			a->dropped[DROP_NAME]++;
+	} else if (name->usable) {
+		send_to_name(a, name, p->data, p->len);
+	} else {
+		drop_named(a, name);
+	}
+}
+
+/* ---- from the client ---- */
+
+/*
+ * Is it the client? The first port heard at its address is taken for its own, and the declared one
+ * whenever it is heard: NAT may change it on the way, so it is a hint and no condition
+ * (protocol.md 2.7). A relay of ours is no client.
+ */
+static bool is_client(struct association *a, const struct datagram *d)
+{
+	if (!ip_equal(&d->from, &a->client) || d->port == 0)
+		return false;
+	if (d->port == a->client_port)
+		return true;
+	if (a->client_port != 0 && d->port != a->declared_port)
+		return false;
+	if (ports_have(d->port) && request_is_local(&d->from))
+		return false;
+	a->client_port = d->port;
+	return true;
+}
+
+/* Returns whether the packet is now a whole datagram. */
+static bool collect(struct association *a, struct udp_packet *p)
+{
+	struct udp_fragments *f = &a->fragments;
+	enum udp_fate fate = UDP_DROP;
+	unsigned lost = 0;
+
+	if (p->frag == 0) {
+		a->dropped[DROP_FRAGMENT] += udp_fragments_reset(f);
+		return true;
+	}
+	/* Pages are taken as they are first used, and few clients send fragments. */
+	if (!policy_of(a)->set.fragments_off && !f->buf)
+		f->buf = malloc(UDP_PAYLOAD_MAX);
+	if (!policy_of(a)->set.fragments_off && f->buf)
+		fate = udp_reassemble(f, p, now_of(a), &lost);
+	a->dropped[DROP_FRAGMENT] += lost + (fate == UDP_DROP);
+	return fate == UDP_WHOLE;
+}
+
+/* A name that is a literal is an address: some clients send every destination as a name. */
+static bool is_address(const struct socks5_address *to, struct ip *ret_ip)
+{
+	const char *text = (const char *)to->host;
+	size_t len = to->host_len;
+
+	if (to->type == SOCKS5_ATYP_IPV4)
+		*ret_ip = ip_from_v4(to->host);
+	else if (to->type == SOCKS5_ATYP_IPV6)
+		*ret_ip = ip_from_v6(to->host);
+	else if (len > 2 && text[0] == '[' && text[len - 1] == ']')
+		return ip_parse(text + 1, len - 2, ret_ip) == 0;
+	else
+		return ip_parse(text, len, ret_ip) == 0;
+	return true;
+}
+
+static void from_client(struct association *a, const struct datagram *d)
+{
+	struct udp_packet p;
+	struct ip ip;
+
+	if (!is_client(a, d)) {
+		a->dropped[DROP_STRANGER]++;
+		return;
+	}
+	if (udp_read(d->data, d->len, &p) != 0) {
+		a->dropped[DROP_MALFORMED]++;
+		return;
+	}
+	if (!collect(a, &p))
+		return;
+	if (is_address(&p.remote, &ip))
+		to_address(a, &ip, p.remote.port, p.data, p.len);
+	else
+		to_name(a, &p);
+}
+
+static void on_client(struct datagram_socket *sock, const struct datagram *list, size_t n)
+{
+	struct association *a = sock->owner;
+
+	for (size_t i = 0; i < n; i++)
+		from_client(a, &list[i]);
+}
+
+/* ---- from the remotes ---- */
+
+/* A rule with a wider filter: one that let the client send to that address, or that would let it
+ * send to this very remote. */
+static bool filter_admits(struct association *a, const struct datagram *d)
+{
+	enum udp_filter filter = FILTER_ADDRESS_PORT;
+	uint64_t now = now_of(a);
+	struct remote *r;
+
+	if (policy_of(a)->widest_filter == FILTER_ADDRESS_PORT)
+		return false;
+	if (remotes_have_address(&a->remotes, &d->from, FILTER_ADDRESS))
+		return true;
+	r = remotes_get(&a->unasked, &d->from, d->port, now, old_of(a));
+	if (r && now >= r->until) {
+		r->allowed = judge(a, NULL, &d->from, d->port, &filter) &&
+			     filter == FILTER_ENDPOINT_INDEPENDENT;
+		r->until = now + JUDGED_MS;
+	}
+	return r && r->allowed;
+}
+
+static bool may_speak(struct association *a, const struct datagram *d)
+{
+	struct remote *r = remotes_find(&a->remotes, &d->from, d->port);
+
+	if (a->client_port == 0)
+		return false;
+	if (r && r->sent) {
+		r->used = now_of(a);
+		return true;
+	}
+	return filter_admits(a, d);
+}
+
+static void from_remote(struct association *a, const struct datagram *d)
+{
+	uint8_t header[UDP_HEADER_MAX];
+	struct wire_writer out = wire_writer_of(header, sizeof(header));
+	struct addr from;
+	int err;
+
+	if (!may_speak(a, d)) {
+		a->dropped[DROP_UNASKED]++;
+		return;
+	}
+	from = addr_from_ip(&d->from, d->port);
+	udp_write_header(&out, &from);
+	err = datagram_send(
+	    &a->sock[SIDE_CLIENT], header, out.len, d->data, d->len, &a->client, a->client_port);
+	if (err) {
+		a->dropped[err == -EAGAIN ? DROP_FULL : DROP_ERROR]++;
+		return;
+	}
+	a->down++;
+	a->session->relay.end[RELAY_CLIENT].sent += d->len;
+	a->session->relay.moved = true;
+}
+
+static void on_remote(struct datagram_socket *sock, const struct datagram *list, size_t n)
+{
+	struct association *a = sock->owner;
+
+	for (size_t i = 0; i < n; i++)
+		from_remote(a, &list[i]);
+}
+
+/* ---- beginning and end ---- */
+
+/* The address that the client's connection came to, as the kernel has it: a link-local one needs
+ * its scope. */
+static int local_address(const struct session *s, struct sockaddr_storage *ret_sa)
+{
+	socklen_t len = sizeof(*ret_sa);
+	struct ip ip;
+	uint16_t port;
+
+	memset(ret_sa, 0, sizeof(*ret_sa));
+	if (getsockname(s->relay.end[RELAY_CLIENT].fd, (struct sockaddr *)ret_sa, &len) < 0)
+		return -errno;
+	if (!sockaddr_read(ret_sa, &ip, &port))
+		return ERR_COMMAND;
+	if (ip_is_v4(&ip))
+		sockaddr_from_ip(ret_sa, &ip, 0);
+	return 0;
+}
+
+static void set_port(struct sockaddr_storage *sa, uint16_t port)
+{
+	if (sa->ss_family == AF_INET)
+		((struct sockaddr_in *)sa)->sin_port = htons(port);
+	else
+		((struct sockaddr_in6 *)sa)->sin6_port = htons(port);
+}
+
+/* Ports of a range are taken in turn, so that one that was closed rests as long as possible. */
+static int open_in_range(struct association *a, struct sockaddr_storage *local)
+{
+	const struct policy_settings *set = &policy_of(a)->set;
+	unsigned n = (unsigned)(set->udp_last - set->udp_first) + 1;
+	int err = -EADDRINUSE;
+
+	for (unsigned i = 0; i < n && i < PORT_TRIES && err == -EADDRINUSE; i++) {
+		set_port(local, (uint16_t)(set->udp_first + a->worker->next_udp_port++ % n));
+		err = open_side(a, SIDE_CLIENT, local);
+	}
+	return err == -EADDRINUSE ? ERR_UNAVAILABLE : err;
+}
+
+static int open_client_side(struct association *a)
+{
+	struct sockaddr_storage local;
+	int err = local_address(a->session, &local);
+
+	if (err)
+		return err;
+	if (policy_of(a)->set.udp_first != 0)
+		return open_in_range(a, &local);
+	set_port(&local, 0);
+	return open_side(a, SIDE_CLIENT, &local);
+}
+
+/* The address that the client is told: ours, or the one that stands for it. */
+static struct addr told_address(const struct association *a)
+{
+	const struct policy_listener *l = a->session->listener;
+	struct addr bound = socket_local_addr(a->sock[SIDE_CLIENT].fd);
+
+	for (size_t i = 0; i < l->n_advertise; i++)
+		if (ip_is_v4(&l->advertise[i]) == ip_is_v4(&bound.ip))
+			bound.ip = l->advertise[i];
+	return bound;
+}
+
+/* A NAT or a firewall forgets a connection that says nothing, and the association lives by it. */
+static void keep_alive(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {
+	    {SOL_SOCKET, SO_KEEPALIVE, 1},
+	    {IPPROTO_TCP, TCP_KEEPIDLE, 60},
+	    {IPPROTO_TCP, TCP_KEEPINTVL, 30},
+	    {IPPROTO_TCP, TCP_KEEPCNT, 4},
+	};
+
+	/* They fail only where `fd` is no TCP socket. */
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		(void)setsockopt(
+		    fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
+}
+
+static struct association *make(struct session *s)
+{
+	const struct addr *declared = &s->hs->accept.target;
+	struct association *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return NULL;
+	a->session = s;
+	a->worker = s->worker;
+	a->client = s->client;
+	for (int i = 0; i < SIDE_COUNT; i++)
+		a->sock[i].fd = -1;
+	/* The address of a client behind NAT says nothing here, and neither does its port. */
+	if (declared->kind == ADDR_IP &&
+	    (ip_equal(&declared->ip, &s->client) || ip_classes(&declared->ip) & IP_UNSPECIFIED))
+		a->declared_port = declared->port;
+	a->worker->n_associations++;
+	return a;
+}
+
+/* May this client send to anybody at all? Returns 0 or the reason why not. */
+static int may_begin(struct session *s)
+{
+	struct policy_request req = question(s);
+	struct decision d;
+
+	/* The descriptors of a session, and as many again. */
+	if (s->worker->n_sessions + s->worker->n_associations >= s->worker->max_sessions)
+		return ERR_UNAVAILABLE;
+	/* There was no memory for what the rules ask about. */
+	if (!s->labels)
+		return -ENOMEM;
+	req.any_target = true;
+	d = policy_decide(s->config->policy, &req);
+	s->decided = true;
+	s->allowed = d.verdict != VERDICT_DENY;
+	s->rule = d.rule;
+	if (d.log && d.rule && !s->allowed)
+		request_log_decision(s, &req, &d);
+	return s->allowed ? 0 : ERR_DENIED;
+}
+
+void associate_begin(struct session *s)
+{
+	struct association *a;
+	struct addr bound;
+	int err = s->listener->unix_path ? ERR_COMMAND : may_begin(s);
+
+	if (err) {
+		session_end(s, err);
+		return;
+	}
+	a = make(s);
+	err = a ? open_client_side(a) : -ENOMEM;
+	if (err) {
+		associate_close(a);
+		session_end(s, err);
+		return;
+	}
+	keep_alive(s->relay.end[RELAY_CLIENT].fd);
+	bound = told_address(a);
+	session_associated(s, a, &bound);
+}
+
+void associate_log(const struct association *a, struct log_record *rec)
+{
+	uint64_t overflowed = 0, cut = 0, errors = 0;
+
+	for (int i = 0; i < SIDE_COUNT; i++) {
+		if (a->sock[i].fd < 0)
+			continue;
+		overflowed += datagram_overflowed(&a->sock[i]);
+		cut += a->sock[i].cut;
+		errors += a->sock[i].errors;
+	}
+	log_number(rec, "packets-up", a->up);
+	log_number(rec, "packets-down", a->down);
+	for (int i = 0; i < DROP_COUNT; i++) {
+		/* What waits for a name when all is over is lost too. */
+		uint64_t n = a->dropped[i] + (i == DROP_NAME ? a->names.n_held : 0);
+
+		if (n > 0)
+			log_number(rec, drop_fields[i], n);
+	}
+	if (overflowed + cut > 0)
+		log_number(rec, "drop-overflow", overflowed + cut);
+	if (errors > 0)
+		log_number(rec, "icmp-errors", errors);
+}
+
+static void side_closed(struct datagram_socket *sock)
+{
+	struct association *a = sock->owner;
+
+	if (--a->closing == 0)
+		free(a);
+}
+
+void associate_close(struct association *a)
+{
+	if (!a)
+		return;
+	a->worker->n_associations--;
+	names_fini(&a->names);
+	remotes_fini(&a->remotes);
+	remotes_fini(&a->unasked);
+	free(a->fragments.buf);
+	for (int i = 0; i < SIDE_COUNT; i++) {
+		if (a->sock[i].fd < 0)
+			continue;
+		a->closing++;
+		ports_remove(a->worker->number, a->sock[i].port);
+		datagram_close(&a->sock[i], side_closed);
+	}
+	if (a->closing == 0)
+		free(a);
+}
