@@ -212,6 +212,8 @@ static int spawn(struct supervisor *s, unsigned number)
 	struct child *c = &s->children[number];
 	int pair[2], err;
 
+	/* Also of a start that fails: it is no long life that earns another at once. */
+	c->started = now_ms();
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
 		return -errno;
 	/* Those of the worker that had this number before died with it. */
@@ -227,7 +229,6 @@ static int spawn(struct supervisor *s, unsigned number)
 		return err;
 	}
 	c->channel = pair[0];
-	c->started = now_ms();
 	c->restart_at = 0;
 	configure(s, number);
 	return 0;

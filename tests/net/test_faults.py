@@ -76,6 +76,15 @@ def test_worker_gets_its_configuration_in_the_end(tabi, target, call, error):
     program.wait_text(f"{said} worker 0: {os.strerror(error)}")
 
 
+def test_start_of_a_worker_that_fails_is_not_tried_at_once(tabi, target):
+    target(targets.echo)
+    begin = time.monotonic()
+    program = tabi(LOCAL, **fault("fork", errno.EAGAIN, 1, 4))
+    assert time.monotonic() - begin > 0.65, "it waits 0, 100, 200 and 400 ms"
+    assert program.log().count("cannot start worker 0") == 4
+    serves()
+
+
 def test_reload_reaches_a_worker_when_it_can(tabi, target):
     """One that did not get the new rules must not go on under the old ones for ever."""
     target(targets.echo)
