@@ -171,11 +171,16 @@ static void log_client(struct log_record *rec, const struct session *s)
 		log_text(rec, "protocol", proto_name(s->proto));
 }
 
+static bool client_is_gone(int reason)
+{
+	return reason == ERR_CLIENT_GONE || reason == ERR_CLIENT_RESET;
+}
+
 /* The one line of a session. A client that left without a word is no news: a port scan, a health
  * check. */
 static void log_session(const struct session *s, int reason)
 {
-	bool silent = reason == ERR_CLIENT_GONE && s->proto == PROTO_NONE;
+	bool silent = client_is_gone(reason) && s->proto == PROTO_NONE;
 	struct log_record rec;
 
 	if (!log_enabled(silent ? LOG_AT_DEBUG : LOG_AT_INFO))
@@ -241,11 +246,6 @@ static void linger(struct session *s)
 	deadline_set(&s->deadline, &s->worker->linger);
 	watch_set(client_watch(s), WATCH_READ);
 	discard(s);
-}
-
-static bool client_is_gone(int reason)
-{
-	return reason == ERR_CLIENT_GONE || reason == ERR_CLIENT_RESET;
 }
 
 /* Takes from the handshake what the log tells of it. */

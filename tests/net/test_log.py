@@ -219,6 +219,17 @@ def test_systemd_is_told(tabi, tmp_path):
         assert b"READY=1" in sock.recv(4096)
 
 
+def test_health_checks_are_no_news(tabi, target):
+    """Who leaves without a word, by FIN or by RST as HAProxy's check does, is told at debug only."""
+    target(targets.echo)
+    program = tabi(local("log level debug"))
+    with socks.dial(PROXY):
+        pass
+    socks.reset(socks.dial(PROXY))
+    for reason in ("client-gone", "client-reset"):
+        assert program.wait_session(reason=reason).level == "debug"
+
+
 @pytest.fixture
 def syslog(tmp_path):
     """A directory to stand in for /dev, with a /dev/log that this socket reads."""
