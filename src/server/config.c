@@ -56,7 +56,8 @@ static const char *wrong_with_mode(const char *path)
 	struct stat st;
 
 	if (stat(path, &st) < 0)
-		return strerror(errno);
+		return errno == ENOENT ? "does not exist; make it with 'tabi passwd'"
+				       : strerror(errno);
 	if (!S_ISREG(st.st_mode))
 		return "is not a regular file";
 	if (st.st_mode & 077)

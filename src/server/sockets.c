@@ -26,12 +26,36 @@ struct opening {
 	void *ctx;
 };
 
+/* What to do about it, where that is not in the system's own words. */
+static const char *advice(const struct policy_listener *l, int err)
+{
+	static const struct {
+		int err;
+		const char *tcp, *local;
+	} table[] = {
+	    {EADDRINUSE, "; another program listens there ('ss -ltnp' shows which)",
+		"; another program listens there ('ss -lxp' shows which)"},
+	    {EACCES, "; ports below 1024 are for root", "; its folder must be writable"},
+	    {EADDRNOTAVAIL, "; this host has no such address ('ip address' shows those it has)",
+		""},
+	    {EAFNOSUPPORT, "; this host has no IPv6", ""},
+	    {ENOENT, "", "; its folder does not exist"},
+	    {EEXIST, "", "; what is there is no socket"},
+	    {EMFILE, "; 'ulimit -n' is too low for so many addresses and workers", ""},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (table[i].err == -err)
+			return l->unix_path ? table[i].local : table[i].tcp;
+	return "";
+}
+
 static int complain(struct opening *o, const struct policy_listener *l, const char *what, int err)
 {
 	char text[512];
 
-	snprintf(text, sizeof(text), "%s:%u: cannot listen on %s: %s%s%s", l->at.file, l->at.line,
-	    l->text, what, err ? ": " : "", err ? strerror(-err) : "");
+	snprintf(text, sizeof(text), "%s:%u: cannot listen on %s: %s%s", l->at.file, l->at.line,
+	    l->text, what, advice(l, err));
 	o->complain(o->ctx, text);
 	return err ? err : ERR_UNAVAILABLE;
 }
@@ -224,7 +248,7 @@ static int add(struct opening *o, const struct policy_listener *l, bool v6)
 	/* *:PORT on a host without IPv6 is IPv4 alone, and so is the built-in default. */
 	if (family_is_missing(err) && v6 && (l->any_family || l->optional))
 		return 0;
-	return err ? complain(o, l, "the system says", err) : 0;
+	return err ? complain(o, l, strerror(-err), err) : 0;
 }
 
 static int add_all(struct opening *o, const struct policy *policy)
@@ -267,7 +291,7 @@ static void follow_mode(
 	if (!new->unix_path || old->unix_mode == new->unix_mode)
 		return;
 	if (chmod(new->unix_path, new->unix_mode) < 0)
-		(void)complain(o, new, "with its new mode", -errno);
+		(void)complain(o, new, strerror(errno), -errno);
 }
 
 /* What was borrowed becomes ours. */

@@ -131,6 +131,20 @@ def test_bad_option(tabi):
     assert "--nosuch" in refused(tabi, args=["--nosuch"])
 
 
+@pytest.mark.parametrize(
+    "address, said",
+    (
+        ("127.0.0.1:7000", "Address already in use; another program listens there"),
+        ("203.0.113.7:1080", "this host has no such address"),
+        ("/nosuchfolder/s", "its folder does not exist"),
+    ),
+)
+def test_what_to_do_about_an_address(tabi, target, address, said):
+    target()
+    text = refused(tabi, f"listen {address}\n{ALLOW_ALL}")
+    assert f"tabi.conf:1: cannot listen on {address}: " in text and said in text
+
+
 # Unix sockets
 
 

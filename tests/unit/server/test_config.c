@@ -120,7 +120,7 @@ static void password_files_are_private(void **state)
 	assert_non_null(strstr(complaints, "chmod 600"));
 	unlink(path_of("users"));
 	assert_true(load("p.conf", &config) < 0);
-	assert_non_null(strstr(complaints, "No such file"));
+	assert_non_null(strstr(complaints, "does not exist; make it"));
 	put("users", "u:secret\n", 0600);
 	assert_true(load("p.conf", &config) < 0);
 	assert_non_null(strstr(complaints, "line 1"));
