@@ -389,6 +389,21 @@ enum connect_event connect_step(struct connect *c, struct wire_reader *in, struc
 	return c->err == 0 ? CONNECT_DONE : CONNECT_FAILED;
 }
 
+void connect_await_peer(struct connect *c)
+{
+	if (c->err != 0 || c->stage != CONNECT_AT_END || c->command != COMMAND_BIND)
+		return;
+	c->stage = CONNECT_AT_REPLY;
+	c->bound = (struct addr){.kind = ADDR_NONE};
+}
+
+struct addr connect_listens_at(const struct connect *c, const struct ip *proxy)
+{
+	if (c->bound.kind == ADDR_IP && ip_own_classes(&c->bound.ip) & IP_UNSPECIFIED)
+		return addr_from_ip(proxy, c->bound.port);
+	return c->bound;
+}
+
 enum connect_event connect_eof(struct connect *c, struct wire_reader *in)
 {
 	uint8_t unsent[CONNECT_OUTPUT_MAX];

@@ -7,6 +7,9 @@
  * the last one to the target; all of it runs over the same connection, one hop after the other. The
  * machine never consumes a byte beyond the last reply, and `want` tells how many bytes may be read
  * without taking any that belong to the destination, so that the descriptor can be handed on.
+ *
+ * BIND has two answers. CONNECT_DONE for the first tells by `bound` where the last proxy listens;
+ * connect_await_peer(), and CONNECT_DONE comes again when the peer has, with `bound` his address.
  */
 #ifndef TABI_PROTO_CONNECT_H
 #define TABI_PROTO_CONNECT_H
@@ -60,6 +63,16 @@ void connect_init(struct connect *c, const struct url *hops, size_t n_hops, enum
 /* Consumes whole messages from `in`; on CONNECT_MORE nothing of an incomplete one. `out` must have
  * room for CONNECT_OUTPUT_MAX bytes. */
 enum connect_event connect_step(struct connect *c, struct wire_reader *in, struct wire_writer *out);
+
+/* After the first CONNECT_DONE of COMMAND_BIND: goes on to the second answer. */
+void connect_await_peer(struct connect *c);
+
+/*
+ * Where the peer of a BIND has to connect to, after the first CONNECT_DONE. Many a SOCKS4 server
+ * listens on all its addresses and says 0.0.0.0, which stands for the one at which it was reached:
+ * `proxy`.
+ */
+struct addr connect_listens_at(const struct connect *c, const struct ip *proxy);
 
 /* The connection ended: makes the best of what arrived (a truncated refusal is still a refusal). */
 enum connect_event connect_eof(struct connect *c, struct wire_reader *in);

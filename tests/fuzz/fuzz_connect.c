@@ -116,6 +116,18 @@ static void finish(struct outcome *o, const uint8_t *data)
 	o->event = event;
 }
 
+/* Until the machine has made up its mind or nothing is left to show. */
+static void feed(struct outcome *o, enum cut cut, unsigned *seed, const uint8_t *data, size_t size)
+{
+	deliver(o, data);
+	while (o->event == CONNECT_MORE && o->shown < size) {
+		size_t n = next_piece(o, cut, seed);
+
+		o->shown += n < size - o->shown ? n : size - o->shown;
+		deliver(o, data);
+	}
+}
+
 static void run(struct outcome *o, enum cut cut, const uint8_t choices[static 4],
     const uint8_t *data, size_t size)
 {
@@ -127,12 +139,10 @@ static void run(struct outcome *o, enum cut cut, const uint8_t choices[static 4]
 
 	memset(o, 0, sizeof(*o));
 	connect_init(&o->c, hops, n_hops, command, &target);
-	deliver(o, data);
-	while (o->event == CONNECT_MORE && o->shown < size) {
-		size_t n = next_piece(o, cut, &seed);
-
-		o->shown += n < size - o->shown ? n : size - o->shown;
-		deliver(o, data);
+	feed(o, cut, &seed, data, size);
+	if (o->event == CONNECT_DONE && command == COMMAND_BIND) {
+		connect_await_peer(&o->c);
+		feed(o, cut, &seed, data, size);
 	}
 	/* Who reads what is wanted has read nothing of the target's. */
 	if (cut == AS_WANTED && o->event == CONNECT_DONE)

@@ -117,6 +117,29 @@ static void at_the_end(struct run *r)
 	transcript_line(&r->t, text);
 }
 
+/* Until the machine has made up its mind or nothing is left to show. */
+static void feed(struct run *r)
+{
+	step(r, false);
+	while (r->event == CONNECT_MORE && r->shown < r->len) {
+		show_more(r);
+		step(r, false);
+	}
+}
+
+/* The first answer to a BIND, of which nothing but that answer may have been taken. */
+static void listens(struct run *r)
+{
+	char bound[ADDR_TEXT_MAX], text[ADDR_TEXT_MAX + 8];
+
+	snprintf(text, sizeof(text), "listens %s", addr_format(&r->c.bound, bound));
+	transcript_line(&r->t, text);
+	if (r->cut == CUT_AS_WANTED)
+		assert_int_equal(r->shown, r->consumed);
+	connect_await_peer(&r->c);
+	feed(r);
+}
+
 static void run(struct run *r, const struct url *hops, size_t n_hops)
 {
 	const char *to = vector_args(r->v, "to", "");
@@ -125,11 +148,9 @@ static void run(struct run *r, const struct url *hops, size_t n_hops)
 	assert_int_equal(addr_parse(to, strlen(to), &target), 0);
 	connect_init(
 	    &r->c, hops, n_hops, command_of(vector_args(r->v, "command", "connect")), &target);
-	step(r, false);
-	while (r->event == CONNECT_MORE && r->shown < r->len) {
-		show_more(r);
-		step(r, false);
-	}
+	feed(r);
+	if (r->event == CONNECT_DONE && vector_find(r->v, "listens", 0))
+		listens(r);
 	at_the_end(r);
 }
 
@@ -143,6 +164,9 @@ static void expect(const struct vector *v, struct transcript *t)
 			transcript_bytes(t, '>', l->bytes[0], l->n_bytes[0]);
 		} else if (strcmp(l->word, "<") == 0) {
 			transcript_line(t, "<");
+		} else if (strcmp(l->word, "listens") == 0) {
+			snprintf(text, sizeof(text), "%s %s", l->word, l->args);
+			transcript_line(t, text);
 		} else if (strcmp(l->word, "done") == 0 || strcmp(l->word, "fail") == 0) {
 			snprintf(text, sizeof(text), "%s %s", l->word, l->args);
 			transcript_line(t, text);

@@ -539,6 +539,35 @@ static void stops_while_checking(void **state)
 	assert_int_equal(a.password[0], 0);
 }
 
+/* S12: zeros of a SOCKS4 server stand for the address at which it was reached. */
+static void zeros_stand_for_the_proxy(void **state)
+{
+	static const uint8_t zeros[] = {0, 90, 0x75, 0x31, 0, 0, 0, 0};
+	static const uint8_t concrete[] = {0, 90, 0x75, 0x31, 198, 51, 100, 1};
+	const struct ip proxy = ip_from_v4((const uint8_t[]){203, 0, 113, 7});
+	const struct url hop = {.scheme = URL_SOCKS4, .proxy = {.kind = ADDR_IP, .port = 1080}};
+	const struct addr target = addr_from_ip(&proxy, 21);
+	const uint8_t *answers[] = {zeros, concrete};
+	const char *expected[] = {"203.0.113.7:30001", "198.51.100.1:30001"};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		uint8_t asked[CONNECT_OUTPUT_MAX];
+		struct wire_writer out = wire_writer_of(asked, sizeof(asked));
+		struct wire_reader none = wire_reader_of(zeros, 0);
+		struct wire_reader in = wire_reader_of(answers[i], sizeof(zeros));
+		struct connect c;
+		struct addr at;
+		char text[ADDR_TEXT_MAX];
+
+		connect_init(&c, &hop, 1, COMMAND_BIND, &target);
+		assert_int_equal(connect_step(&c, &none, &out), CONNECT_MORE);
+		assert_int_equal(connect_step(&c, &in, &out), CONNECT_DONE);
+		at = connect_listens_at(&c, &proxy);
+		assert_string_equal(addr_format(&at, text), expected[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -554,6 +583,7 @@ int main(void)
 	    cmocka_unit_test(failures_have_ten_bytes),
 	    cmocka_unit_test(waits_for_the_caller),
 	    cmocka_unit_test(stops_while_checking),
+	    cmocka_unit_test(zeros_stand_for_the_proxy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,7 +151,8 @@ static void read_args(const struct source *src, const char *s, struct vector_lin
 static void read_line(const struct source *src, const char *s, struct vector *v)
 {
 	static const char *const words[] = {"offer", ">", "<", "auth", "request", "reply", "peer",
-	    "end", "more", "timeout", "rest", "chain", "to", "command", "done", "fail", "eof"};
+	    "end", "more", "timeout", "rest", "chain", "to", "command", "listens", "done", "fail",
+	    "eof"};
 	struct vector_line *line;
 	size_t n = strcspn(s, " ");
 	bool known = false;
