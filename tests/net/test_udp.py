@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 """UDP ASSOCIATE: who may send, where to, what comes back, and what is left behind."""
 
+import os
 import resource
 import select
 import socket
 import struct
+import subprocess
 import time
 
 import pytest
 
 from harness import dns, netns, socks, udp
 from harness.config import LOCAL, PROXY, local
-from harness.tabi import check_memory, run, wait_until
+from harness.tabi import SANITIZED, check_memory, run, wait_until
 
 LONGEST = 65507
 
@@ -699,6 +701,47 @@ def test_reload_leaves_it(tabi, echo):
         one.ask("127.0.0.1", 7000, b"y")
 
 
+@pytest.fixture
+def fast_clock(tmp_path):
+    """The environment in which a minute passes in a second."""
+    source = os.path.join(os.path.dirname(__file__), "fastclock.c")
+    library = str(tmp_path / "fastclock.so")
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", library, source, "-ldl"], check=True
+    )
+    tmp_path.chmod(0o755)
+    return {"LD_PRELOAD": library}
+
+
+@pytest.mark.case("U25")
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer wants to be the first library")
+def test_idle(tabi, echo, fast_clock):
+    """Nothing for `timeout udp`, and it is over; datagrams in either direction keep it alive."""
+    seen = echo()
+    program = tabi(local("timeout udp 2m"), env=fast_clock)
+    busy, idle = udp.Association(), udp.Association()
+    began = time.monotonic()
+    busy.ask("127.0.0.1", 7000, b"x")
+    outside = seen.seen[0][1]
+    ended = None
+    while time.monotonic() < began + 7:
+        # The client alone, then the remote alone, for longer than the time of idleness each.
+        if time.monotonic() < began + 3.5:
+            busy.ask("127.0.0.1", 7000, b"x")
+        else:
+            seen.sock.sendto(b"y", outside)
+            assert busy.recv()[1] == b"y"
+        if select.select([idle.control], [], [], 0.1)[0] and ended is None:
+            assert socks.recv_end(idle.control) == (b"", "eof")
+            ended = time.monotonic() - began
+            idle.control = socket.socket()
+    assert 1.9 < ended < 4.5, f"{ended} minutes"
+    assert program.wait_session(command="udp")["reason"] == "idle"
+    busy.ask("127.0.0.1", 7000, b"x")
+    busy.close()
+    idle.close()
+
+
 # How much.
 
 
@@ -717,6 +760,36 @@ def test_burst(tabi):
     record = end(program, one)
     counted = sum(int(v) for k, v in record.items() if k.startswith("drop-") or k == "packets-up")
     assert counted == 20001
+
+
+def test_flood_of_strangers(tabi, echo):
+    """100,000 from another address, from other ports of the client's, and from remotes that nobody
+    wrote to: none relayed, and the client is served throughout."""
+    seen = echo()
+    program = tabi(LOCAL)
+    one = udp.Association()
+    one.ask("127.0.0.1", 7000, b"mine")
+    outside = seen.seen[0][1]
+    strangers = [udp.udp_socket("127.0.0.9"), udp.udp_socket()]
+    forged = udp.datagram("127.0.0.1", 7000, b"theirs")
+    mine = 1
+    for _ in range(50):
+        for _ in range(666):
+            for stranger in strangers:
+                stranger.sendto(forged, one.relay)
+            strangers[0].sendto(b"unasked", outside)
+        # In the crowd before the door one may be lost.
+        while True:
+            mine += 1
+            one.send("127.0.0.1", 7000, b"mine")
+            if select.select([one.sock], [], [], 0.2)[0]:
+                assert one.recv()[1] == b"mine"
+                break
+    assert {data for data, _ in seen.seen} == {b"mine"}
+    assert one.is_quiet()
+    record = end(program, one)
+    dropped = sum(int(v) for k, v in record.items() if k.startswith("drop-"))
+    assert dropped + int(record["packets-down"]) == 50 * 666 * 3 + mine
 
 
 def test_hundred_associations(tabi, echo):
