@@ -149,7 +149,11 @@ static void on_connection(struct watch *watch, unsigned events)
 	struct listener *l = (struct listener *)watch;
 	struct listeners *all = l->all;
 
-	(void)events;
+	/* The kernel lacked the memory to wait for connections, and told of it only now. */
+	if (events & WATCH_ERROR) {
+		rest_for_want(all, ENOMEM);
+		return;
+	}
 	for (int i = 0; i < BATCH && !all->resting; i++) {
 		if (full(all->worker)) {
 			rest_for_room(all);

@@ -205,13 +205,12 @@ static void on_channel(struct watch *watch, unsigned events)
 	size_t n;
 	int ret = channel_receive(w->channel, &msg, fds, &n);
 
-	(void)events;
 	if (ret > 0) {
 		obey(w, &msg, fds, n);
 	} else if (ret == -EMFILE) {
 		/* Only a configuration brings descriptors. */
 		tell(w, CHANNEL_FAILED, ret);
-	} else if (ret != -EAGAIN) {
+	} else if (ret != -EAGAIN || events & WATCH_ERROR) {
 		/* No supervisor, no future: serve those who are here. */
 		watch_set(&w->channel_watch, 0);
 		log_say(LOG_AT_ERROR, "the supervisor is gone; draining");

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -75,6 +76,14 @@ int memfd_create(const char *name, unsigned flags)
 
 	find_next("memfd_create", &next);
 	return fails("memfd_create") ? -1 : next(name, flags);
+}
+
+int epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
+{
+	int (*next)(int, int, int, struct epoll_event *);
+
+	find_next("epoll_ctl", &next);
+	return fails("epoll_ctl") ? -1 : next(epoll, op, fd, event);
 }
 
 pid_t fork(void)

@@ -64,6 +64,19 @@ def test_accept_of_a_lost_connection_costs_nobody_else(tabi, target, error):
     assert "cannot accept" not in program.log()
 
 
+@pytest.mark.parametrize("nth", (3, 4))
+def test_descriptor_that_cannot_be_watched_is_tried_again(tabi, target, nth):
+    """/proc/sys/fs/epoll/max_user_watches, say. These two are the listeners of a worker
+    at its start: neither may stay deaf."""
+    target(targets.echo)
+    program = tabi(LOCAL, **fault("epoll_ctl", errno.ENOSPC, nth, nth), wait=False)
+    program.expect_lost_workers = True
+    program.wait_ready()
+    for proxy in (PROXY, ("::1", 1080)):
+        with socks.open5(proxy, "127.0.0.1", 7000) as sock:
+            targets.ping(sock)
+
+
 @pytest.mark.parametrize(
     "call, error",
     (("memfd_create", errno.EMFILE), ("sendmsg", errno.ENOBUFS), ("fork", errno.EAGAIN)),
