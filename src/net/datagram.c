@@ -107,6 +107,7 @@ int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, 
 	bool v6 = local->ss_family == AF_INET6;
 	socklen_t len = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 	const int one = 1;
+	struct addr bound;
 	int fd, err = 0;
 
 	*sock = (struct datagram_socket){.fd = -1, .fn = fn, .shared = shared};
@@ -123,7 +124,9 @@ int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, 
 		return err;
 	}
 	sock->fd = fd;
-	sock->port = socket_local_addr(fd).port;
+	bound = socket_local_addr(fd);
+	sock->local = bound.ip;
+	sock->port = bound.port;
 	watch_set(&sock->watch, WATCH_READ);
 	return 0;
 }

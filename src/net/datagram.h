@@ -42,9 +42,10 @@ typedef void datagram_fn(struct datagram_socket *sock, const struct datagram *li
 
 struct datagram_socket {
 	struct watch watch;
-	int fd;        /* owned; -1 when there is none */
-	void *owner;   /* the caller's, to be set when it is open */
-	uint16_t port; /* it is bound to */
+	int fd;          /* owned; -1 when there is none */
+	void *owner;     /* the caller's, to be set when it is open */
+	struct ip local; /* it is bound to, and its port */
+	uint16_t port;
 	datagram_fn *fn;
 	void (*closed)(struct datagram_socket *sock);
 	struct datagram_shared *shared;

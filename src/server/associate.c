@@ -174,7 +174,7 @@ static int open_side(struct association *a, enum side side, const struct sockadd
 	if (err)
 		return err;
 	sock->owner = a;
-	ports_add(a->worker->number, sock->port);
+	ports_add(a->worker->number, local->ss_family == AF_INET6, sock->port);
 	return 0;
 }
 
@@ -184,7 +184,7 @@ static bool is_relay(struct remote *r)
 	uint32_t generation = ports_generation();
 
 	if (r->generation != generation) {
-		r->relay = ports_have(r->port) && request_is_local(&r->ip);
+		r->relay = ports_have(&r->ip, r->port) && request_is_local(&r->ip);
 		r->generation = generation;
 	}
 	return r->relay;
@@ -380,7 +380,7 @@ static bool is_client(struct association *a, const struct datagram *d)
 		return true;
 	if (a->client_port != 0 && d->port != a->declared_port)
 		return false;
-	if (ports_have(d->port) && request_is_local(&d->from))
+	if (ports_have(&d->from, d->port) && request_is_local(&d->from))
 		return false;
 	a->client_port = d->port;
 	return true;
@@ -703,6 +703,11 @@ static void side_closed(struct datagram_socket *sock)
 		free(a);
 }
 
+static bool is_v6(const struct datagram_socket *sock)
+{
+	return !ip_is_v4(&sock->local);
+}
+
 void associate_close(struct association *a)
 {
 	if (!a)
@@ -716,7 +721,7 @@ void associate_close(struct association *a)
 		if (a->sock[i].fd < 0)
 			continue;
 		a->closing++;
-		ports_remove(a->worker->number, a->sock[i].port);
+		ports_remove(a->worker->number, is_v6(&a->sock[i]), a->sock[i].port);
 		datagram_close(&a->sock[i], side_closed);
 	}
 	if (a->closing == 0)

@@ -13,8 +13,8 @@
  * nothing. */
 struct ports {
 	atomic_uint generation;
-	atomic_uint workers; /* columns ever used */
-	atomic_ushort column[PORTS_WORKERS_MAX][N_PORTS];
+	atomic_uint workers;                                 /* columns ever used */
+	atomic_ushort column[PORTS_WORKERS_MAX][2][N_PORTS]; /* IPv4, IPv6 */
 };
 
 static struct ports *shared;
@@ -35,33 +35,38 @@ void ports_clear(unsigned worker)
 	/* To read a page that nobody wrote would cost a page of zeros. */
 	if (worker >= atomic_load(&shared->workers))
 		return;
-	for (size_t i = 0; i < N_PORTS; i++)
-		if (atomic_load_explicit(&shared->column[worker][i], memory_order_relaxed) != 0)
-			atomic_store(&shared->column[worker][i], 0);
+	for (size_t i = 0; i < (size_t)2 * N_PORTS; i++) {
+		atomic_ushort *n = &shared->column[worker][i / N_PORTS][i % N_PORTS];
+
+		if (atomic_load_explicit(n, memory_order_relaxed) != 0)
+			atomic_store(n, 0);
+	}
 }
 
-void ports_add(unsigned worker, uint16_t port)
+void ports_add(unsigned worker, bool v6, uint16_t port)
 {
 	unsigned seen = atomic_load(&shared->workers);
 
 	while (seen <= worker && !atomic_compare_exchange_weak(&shared->workers, &seen, worker + 1))
 		;
-	atomic_fetch_add(&shared->column[worker][port], 1);
+	atomic_fetch_add(&shared->column[worker][v6][port], 1);
 	/* After the counter: who sees the new generation finds the port. */
 	atomic_fetch_add(&shared->generation, 1);
 }
 
-void ports_remove(unsigned worker, uint16_t port)
+void ports_remove(unsigned worker, bool v6, uint16_t port)
 {
-	atomic_fetch_sub(&shared->column[worker][port], 1);
+	atomic_fetch_sub(&shared->column[worker][v6][port], 1);
 }
 
-bool ports_have(uint16_t port)
+bool ports_have(const struct ip *ip, uint16_t port)
 {
+	bool v6 = !ip_is_v4(ip);
 	unsigned n = atomic_load(&shared->workers);
 
 	for (unsigned i = 0; i < n && i < PORTS_WORKERS_MAX; i++)
-		if (atomic_load(&shared->column[i][port]) != 0)
+		if (atomic_load(&shared->column[i][0][port]) != 0 ||
+		    (v6 && atomic_load(&shared->column[i][1][port]) != 0))
 			return true;
 	return false;
 }

@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proto/addr.h"
+
 #define PORTS_WORKERS_MAX 256
 
 /* Once, before the first worker. Returns 0 or -errno. */
@@ -22,11 +24,13 @@ int ports_setup(void);
 /* That worker has no port. */
 void ports_clear(unsigned worker);
 
-void ports_add(unsigned worker, uint16_t port);
-void ports_remove(unsigned worker, uint16_t port);
+/* Of a socket of that family: the two have ports of their own. */
+void ports_add(unsigned worker, bool v6, uint16_t port);
+void ports_remove(unsigned worker, bool v6, uint16_t port);
 
-/* Does any relay listen on that port, at whatever address? */
-bool ports_have(uint16_t port);
+/* Does any relay listen on that port, at whatever address? An IPv6 address may carry an IPv4 one,
+ * so both families are looked at for it. */
+bool ports_have(const struct ip *ip, uint16_t port);
 
 /* Changes whenever a port is added: what ports_have() denied before must be asked again. */
 uint32_t ports_generation(void);

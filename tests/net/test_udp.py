@@ -4,6 +4,7 @@
 import os
 import resource
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -366,6 +367,21 @@ def test_relay_that_comes_later(tabi, echo):
     one.close()
     record = program.wait_session(2, command="udp")
     assert record["packets-up"] == "2" and record["drop-denied"] == "1"
+
+
+def test_ports_of_a_dead_worker_are_nobodys(tabi, echo):
+    """What was a relay of a worker that died is an ordinary port again."""
+    program = tabi(local("timeout drain 100ms"))
+    program.expect_lost_workers = True
+    lost = udp.Association()
+    (worker,) = program.workers()
+    os.kill(worker, signal.SIGKILL)
+    program.wait_text("was killed")
+    wait_until(lambda: program.workers() not in ([], [worker]))
+    echo("127.0.0.1", lost.relay[1])
+    with udp.Association() as one:
+        one.ask("127.0.0.1", lost.relay[1], b"x")
+    lost.close()
 
 
 @pytest.mark.case("U29")
