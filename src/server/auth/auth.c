@@ -6,18 +6,21 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "net/log.h"
 #include "proto/err.h"
+#include "server/auth/cache.h"
 #include "server/auth/password.h"
 
 struct auth_check {
 	struct job job; /* first: the thread pool knows the check by it */
 	struct auth *auth;
 	struct config *config;   /* a reference is held */
-	struct lane *lane;       /* that it waits in; NULL while it runs */
-	struct auth_check *next; /* in its lane */
+	struct lane *lane;       /* that it waits in; NULL while it runs or is answered */
+	struct auth_check *next; /* in its lane, or among the answered */
 	auth_fn *fn;             /* NULL: cancelled */
 	void *ctx;
 	bool ok;
+	struct cache_digest digest;
 	uint8_t user_len, password_len;
 	char user[ACCEPT_CREDENTIAL_MAX];
 	char password[ACCEPT_CREDENTIAL_MAX];
@@ -31,38 +34,58 @@ struct lane {
 struct auth {
 	struct loop *loop;
 	uint64_t secret;
-	size_t waiting, running;
+	size_t waiting, running, n_answered;
 	unsigned turn; /* the lane to look at next */
 	struct lane lanes[AUTH_LANES];
+	struct cache *cache;
+	struct config *cached_for; /* a reference, so that no other one can come to its place */
+	/* Answered without a thread, to be told when the loop turns. */
+	struct auth_check *answered, **last_answered;
+	struct timer tell;
 };
+
+static void tell_answers(struct timer *timer);
 
 int auth_new(struct auth **ret_auth, struct loop *loop)
 {
 	struct auth *auth = calloc(1, sizeof(*auth));
+	int err;
 
 	if (!auth)
 		return -ENOMEM;
 	auth->loop = loop;
-	if (getrandom(&auth->secret, sizeof(auth->secret), 0) != sizeof(auth->secret)) {
-		int err = -errno;
-
+	err = getrandom(&auth->secret, sizeof(auth->secret), 0) < 0 ? -errno : 0;
+	if (!err)
+		err = cache_new(&auth->cache);
+	if (err) {
 		free(auth);
 		return err;
 	}
 	for (size_t i = 0; i < AUTH_LANES; i++)
 		auth->lanes[i].last = &auth->lanes[i].first;
+	auth->last_answered = &auth->answered;
+	timer_init(&auth->tell, loop, tell_answers);
 	*ret_auth = auth;
 	return 0;
 }
 
+static void gone(struct timer *timer)
+{
+	free((char *)timer - offsetof(struct auth, tell));
+}
+
 void auth_free(struct auth *auth)
 {
-	free(auth);
+	if (!auth)
+		return;
+	cache_free(auth->cache);
+	config_unref(auth->cached_for);
+	timer_close(&auth->tell, gone);
 }
 
 size_t auth_pending(const struct auth *auth)
 {
-	return auth->waiting + auth->running;
+	return auth->waiting + auth->running + auth->n_answered;
 }
 
 /* Multiply-xorshift over the IPv4 address or the IPv6 /64: only has to be unaimable, not strong. */
@@ -84,7 +107,71 @@ static void check_free(struct auth_check *check)
 {
 	config_unref(check->config);
 	explicit_bzero(check->password, sizeof(check->password));
+	explicit_bzero(&check->digest, sizeof(check->digest));
 	free(check);
+}
+
+/* ---- what is known already ---- */
+
+/* The cache is about one configuration: who asks under another finds it empty. */
+static void use_cache_for(struct auth *auth, struct config *config)
+{
+	if (auth->cached_for == config)
+		return;
+	cache_drop(auth->cache);
+	config_unref(auth->cached_for);
+	auth->cached_for = config_ref(config);
+}
+
+/* Has the answer told from the loop if it is known. `check` is in no lane. */
+static bool answer_from_cache(struct auth_check *check)
+{
+	struct auth *auth = check->auth;
+
+	use_cache_for(auth, check->config);
+	if (!cache_has(auth->cache, &check->digest, loop_now(auth->loop)))
+		return false;
+	check->ok = true;
+	check->next = NULL;
+	*auth->last_answered = check;
+	auth->last_answered = &check->next;
+	auth->n_answered++;
+	timer_start(&auth->tell, 0);
+	return true;
+}
+
+static void tell(struct auth_check *check)
+{
+	if (check->fn)
+		check->fn(check->ctx, check->ok);
+	check_free(check);
+}
+
+static void tell_answers(struct timer *timer)
+{
+	struct auth *auth = (struct auth *)((char *)timer - offsetof(struct auth, tell));
+	struct auth_check *next, *check = auth->answered;
+
+	/* What is answered from now on waits for the next turn. */
+	auth->answered = NULL;
+	auth->last_answered = &auth->answered;
+	for (; check; check = next) {
+		next = check->next;
+		auth->n_answered--;
+		tell(check);
+	}
+}
+
+/* ---- what is not ---- */
+
+/* One that had to be hashed; the tests count these. */
+static void log_hash(const struct auth_check *check)
+{
+	struct log_record rec;
+
+	log_begin(&rec, LOG_AT_DEBUG, "password-hash");
+	log_bytes(&rec, "user", check->user, check->user_len);
+	log_end(&rec);
 }
 
 /* On a thread. */
@@ -104,9 +191,9 @@ static void done(struct job *job)
 	struct auth *auth = check->auth;
 
 	auth->running--;
-	if (check->fn)
-		check->fn(check->ctx, check->ok);
-	check_free(check);
+	if (check->ok && check->config == auth->cached_for)
+		cache_add(auth->cache, &check->digest, loop_now(auth->loop));
+	tell(check);
 	run_next(auth);
 }
 
@@ -143,12 +230,47 @@ static void run_next(struct auth *auth)
 
 		if (!check)
 			return;
+		/* Another connection may have had the same ones checked meanwhile. */
+		if (answer_from_cache(check))
+			continue;
 		auth->running++;
+		log_hash(check);
 		check->job.work = work;
 		check->job.done = done;
 		/* Cannot fail: uv_queue_work() only refuses a missing work function. */
 		(void)job_start(&check->job, auth->loop);
 	}
+}
+
+/* With a copy of the credentials. NULL without memory. */
+static struct auth_check *check_new(
+    struct auth *auth, struct config *config, const struct accept *accept)
+{
+	struct auth_check *check = calloc(1, sizeof(*check));
+
+	if (!check)
+		return NULL;
+	if (cache_digest(auth->cache, config, accept->user, accept->user_len, accept->password,
+		accept->password_len, &check->digest) != 0) {
+		free(check);
+		return NULL;
+	}
+	check->auth = auth;
+	check->config = config_ref(config);
+	check->user_len = accept->user_len;
+	check->password_len = accept->password_len;
+	memcpy(check->user, accept->user, accept->user_len);
+	memcpy(check->password, accept->password, accept->password_len);
+	return check;
+}
+
+static void enter_lane(struct auth_check *check, struct lane *lane)
+{
+	check->lane = lane;
+	*lane->last = check;
+	lane->last = &check->next;
+	lane->n++;
+	check->auth->waiting++;
 }
 
 int auth_check_start(struct auth *auth, struct config *config, const struct ip *source,
@@ -159,24 +281,16 @@ int auth_check_start(struct auth *auth, struct config *config, const struct ip *
 
 	if (lane->n >= AUTH_LANE_MAX)
 		return ERR_UNAVAILABLE;
-	check = calloc(1, sizeof(*check));
+	check = check_new(auth, config, accept);
 	if (!check)
 		return -ENOMEM;
-	check->auth = auth;
-	check->lane = lane;
-	check->config = config_ref(config);
 	check->fn = fn;
 	check->ctx = ctx;
-	check->user_len = accept->user_len;
-	check->password_len = accept->password_len;
-	memcpy(check->user, accept->user, accept->user_len);
-	memcpy(check->password, accept->password, accept->password_len);
-	*lane->last = check;
-	lane->last = &check->next;
-	lane->n++;
-	auth->waiting++;
 	*ret_check = check;
-	run_next(auth);
+	if (!answer_from_cache(check)) {
+		enter_lane(check, lane);
+		run_next(auth);
+	}
 	return 0;
 }
 

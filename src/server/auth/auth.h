@@ -7,6 +7,10 @@
  * for a thousand hashes. So waiting checks are sorted by their source address into AUTH_LANES lanes
  * (with a secret per process, so that nobody can aim), and free places go to the lanes in turn: a
  * guesser waits for himself. An IPv6 source counts as its /64.
+ *
+ * Credentials that were found right under the same configuration in the last minutes are known
+ * again (server/auth/cache.h) without a hash and without waiting; the answer still comes from the
+ * loop. Another configuration, as a reload brings it, empties the cache.
  */
 #ifndef TABI_SERVER_AUTH_AUTH_H
 #define TABI_SERVER_AUTH_AUTH_H
@@ -30,7 +34,7 @@ struct auth_check;
 typedef void auth_fn(void *ctx, bool ok);
 
 int auth_new(struct auth **ret_auth, struct loop *loop);
-/* No check may be under way. NULL is fine. */
+/* No check may be under way; the rest of it goes with loop_fini(). NULL is fine. */
 void auth_free(struct auth *auth);
 
 /*
