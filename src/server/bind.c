@@ -244,9 +244,15 @@ static bool accept_one(struct bind *b)
 
 static void on_connection(struct watch *watch, unsigned events)
 {
-	(void)events;
+	struct bind *b = (struct bind *)watch;
+
+	/* The kernel lacked the memory to wait for connections: nobody would ever get in. */
+	if (events & WATCH_ERROR) {
+		session_end(b->session, -ENOMEM);
+		return;
+	}
 	for (int i = 0; i < BATCH; i++)
-		if (!accept_one((struct bind *)watch))
+		if (!accept_one(b))
 			return;
 }
 

@@ -34,7 +34,8 @@ struct session;
 enum session_state {
 	/*
 	 * The client speaks. Waits for its bytes; the handshake deadline runs from accept, whatever
-	 * arrives. Left by proto/accept's events: for AUTH, RESOLVE, DIAL, or the end.
+	 * arrives. Left by proto/accept's events: for AUTH, RESOLVE, DIAL, BIND, ASSOCIATE or
+	 * the end.
 	 */
 	SESSION_HANDSHAKE,
 	/*
@@ -43,7 +44,7 @@ enum session_state {
 	 */
 	SESSION_AUTH,
 	/* A name is looked up, the client as in AUTH. The connect deadline runs from the request.
-	   Left for DIAL. */
+	   Left for DIAL or BIND. */
 	SESSION_RESOLVE,
 	/* Addresses that the policy admits are tried, as in RESOLVE. Left for RELAY, or the end. */
 	SESSION_DIAL,

@@ -157,3 +157,28 @@ def test_peer_who_was_lost_costs_the_next_nothing(tabi, error):
         assert first == 0
         with socket.create_connection((host, port)) as peer:
             assert socks.recv_reply5(sock)[1:3] == peer.getsockname()
+
+
+@pytest.mark.parametrize("nth", range(5, 11))
+def test_bind_that_cannot_be_watched_leaves_nobody_waiting(tabi, nth):
+    """Whichever descriptor it is that the kernel has no room to watch: the client learns soon that
+    nobody will come, or somebody can. Some of these calls are libuv's own, which aborts then."""
+    program = tabi(LOCAL, **fault("epoll_ctl", errno.ENOSPC, nth, nth))
+    program.expect_lost_workers = True
+    sock = socks.dial(PROXY)
+    sock.sendall(socks.request4("127.0.0.1", 7000, command=socks.BIND))
+    data = b""
+    try:
+        data = socks.recv_exact(sock, 8)
+        assert data[:2] in (b"\0\x5a", b"\0\x5b")
+    except (EOFError, ConnectionResetError):
+        pass
+    if data[:2] == b"\0\x5a":
+        where = (socket.inet_ntoa(data[4:]), int.from_bytes(data[2:4], "big"))
+        try:
+            socket.create_connection(where).close()
+        except OSError:
+            pass
+        data, _ = socks.recv_end(sock)
+        assert data[:2] in (b"", b"\0\x5a", b"\0\x5b")
+    sock.close()
