@@ -117,9 +117,9 @@ static bool is_nobody(const struct ip *ip)
 	return (ip_classes(ip) & (IP_UNSPECIFIED | IP_MULTICAST)) != 0 || ip_equal(ip, &all);
 }
 
-/* May it be sent to? `name` in canonical form, or NULL. */
-static bool judge(struct association *a, const char *name, const struct ip *ip, uint16_t port,
-    enum udp_filter *ret_filter)
+/* What the rules say of a remote; `name` in canonical form, or NULL. */
+static struct decision decide(
+    struct association *a, const char *name, const struct ip *ip, uint16_t port, bool log)
 {
 	struct session *s = a->session;
 	struct policy_request req = question(s);
@@ -131,13 +131,24 @@ static bool judge(struct association *a, const char *name, const struct ip *ip, 
 	req.port = port;
 	req.is_self = (ip_classes(ip) & IP_UNSPECIFIED) || request_is_self(s, ip, port);
 	d = policy_decide(policy_of(a), &req);
-	if (d.log && d.rule)
+	if (log && d.log && d.rule)
 		request_log_decision(s, &req, &d);
-	if (d.verdict != VERDICT_ALLOW || req.is_self || is_nobody(ip) || port == 0)
+	if (req.is_self || is_nobody(ip) || port == 0)
+		d.verdict = VERDICT_DENY;
+	return d;
+}
+
+/* May it be sent to? */
+static bool judge(struct association *a, const char *name, const struct ip *ip, uint16_t port,
+    enum udp_filter *ret_filter)
+{
+	struct decision d = decide(a, name, ip, port, true);
+
+	if (d.verdict != VERDICT_ALLOW)
 		return false;
 	/* What the log tells of the association is the rule that let its first datagram out. */
-	if (!s->rule)
-		s->rule = d.rule;
+	if (!a->session->rule)
+		a->session->rule = d.rule;
 	*ret_filter = d.filter;
 	return true;
 }
@@ -458,8 +469,8 @@ static void on_client(struct datagram_socket *sock, const struct datagram *list,
  * send to this very remote. */
 static bool filter_admits(struct association *a, const struct datagram *d)
 {
-	enum udp_filter filter = FILTER_ADDRESS_PORT;
 	uint64_t now = now_of(a);
+	struct decision decision;
 	struct remote *r;
 
 	if (policy_of(a)->widest_filter == FILTER_ADDRESS_PORT)
@@ -468,8 +479,10 @@ static bool filter_admits(struct association *a, const struct datagram *d)
 		return true;
 	r = remotes_get(&a->unasked, &d->from, d->port, now, old_of(a));
 	if (r && now >= r->until) {
-		r->allowed = judge(a, NULL, &d->from, d->port, &filter) &&
-			     filter == FILTER_ENDPOINT_INDEPENDENT;
+		/* Without a line in the log, or strangers could fill it. */
+		decision = decide(a, NULL, &d->from, d->port, false);
+		r->allowed = decision.verdict == VERDICT_ALLOW &&
+			     decision.filter == FILTER_ENDPOINT_INDEPENDENT;
 		r->until = now + JUDGED_MS;
 	}
 	return r && r->allowed;

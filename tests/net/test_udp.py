@@ -240,6 +240,21 @@ def test_filter_never_opens_what_is_denied(tabi):
         assert one.is_quiet()
 
 
+def test_strangers_do_not_fill_the_log(tabi):
+    """A rule that logs its decisions logs those about the client's datagrams, not about theirs."""
+    program = tabi(LOCAL.replace("to any", "to any filter endpoint-independent log"))
+    remote = udp.udp_socket()
+    one = udp.Association()
+    one.send(*remote.getsockname(), b"x")
+    _, outside = remote.recvfrom(10)
+    for i in range(2, 20):
+        with udp.udp_socket(f"127.0.0.{i}") as stranger:
+            stranger.sendto(b"unasked", outside)
+            assert one.recv() == (stranger.getsockname(), b"unasked")
+    end(program, one)
+    assert program.log().count(" decision ") == 1
+
+
 def test_nothing_is_sent_to_a_client_that_was_not_heard(tabi):
     """The client's port is unknown until it has sent something, so nothing can be sent there."""
     program = tabi(LOCAL)
