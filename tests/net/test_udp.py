@@ -377,11 +377,13 @@ def test_relay_that_comes_later(tabi, echo):
     two = udp.Association()
     assert two.relay[1] == free
     one.send("127.0.0.1", free, udp.datagram("127.0.0.1", 7000, b"loop"))
+    # What one sends is taken in order: with this answer the one before has been judged.
+    one.ask("127.0.0.1", 7000, b"while the other is there")
     two.close()
     program.wait_session(command="udp")
     one.close()
     record = program.wait_session(2, command="udp")
-    assert record["packets-up"] == "2" and record["drop-denied"] == "1"
+    assert record["packets-up"] == "3" and record["drop-denied"] == "1"
 
 
 def test_ports_of_a_dead_worker_are_nobodys(tabi, echo):
