@@ -578,6 +578,7 @@ def test_stop_while_waiting(tabi):
     program.signal(signal.SIGTERM)
     assert socks.recv_end(client) in ((socks.failure5(1), "eof"), (socks.failure5(1), "reset"))
     assert program.wait_session(1, command="bind")["reason"] == "shutdown"
+    assert program.wait_exit() == 0
 
 
 def test_nothing_is_left_behind(tabi):
