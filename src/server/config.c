@@ -233,6 +233,16 @@ int config_load_default(const char *const *listen, size_t n_listen, config_compl
 	return err;
 }
 
+unsigned config_workers(const struct config *config)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = config->policy->set.workers;
+
+	if (n == 0)
+		n = cores > 0 ? (unsigned)cores : 1;
+	return n < CONFIG_WORKERS_MAX ? n : CONFIG_WORKERS_MAX;
+}
+
 struct config *config_ref(struct config *config)
 {
 	config->refs++;

@@ -41,6 +41,10 @@ int config_load(
 int config_load_default(const char *const *listen, size_t n_listen, config_complain_fn *complain,
     void *ctx, struct config **ret_config);
 
+/* How many workers to run, 1 to CONFIG_WORKERS_MAX: what it says, or as many as there are cores. */
+#define CONFIG_WORKERS_MAX 256
+unsigned config_workers(const struct config *config);
+
 struct config *config_ref(struct config *config);
 /* NULL is fine. */
 void config_unref(struct config *config);

@@ -25,6 +25,7 @@
 #include "server/worker.h"
 
 #define WORKERS_MAX PORTS_WORKERS_MAX
+_Static_assert(CONFIG_WORKERS_MAX <= WORKERS_MAX, "no more workers than there is room for");
 /* A worker that lived this long did not die of its start: its successor comes at once. */
 #define LIVED_MS 5000
 #define BACKOFF_FIRST_MS 100
@@ -593,16 +594,6 @@ static int take_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static unsigned count_workers(const struct policy_settings *set)
-{
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned n = set->workers;
-
-	if (n == 0)
-		n = cores > 0 ? (unsigned)cores : 1;
-	return n < WORKERS_MAX ? n : WORKERS_MAX;
-}
-
 static const char *why_not_user(int err)
 {
 	if (err == -ENOENT)
@@ -630,7 +621,7 @@ static int prepare(struct supervisor *s)
 		return fd;
 	}
 	use_log(s, set, fd);
-	s->n_children = count_workers(set);
+	s->n_children = config_workers(s->config);
 	s->signals = take_signals();
 	if (s->signals < 0) {
 		perror("tabi: signalfd");

@@ -9,32 +9,43 @@
 #include "net/log.h"
 #include "proto/err.h"
 #include "server/auth/cache.h"
+#include "server/auth/limit.h"
 #include "server/auth/password.h"
+
+/* How often those who were wrong too often are looked at again: a token's time with one worker. */
+#define TICK_MS 100
 
 struct auth_check {
 	struct job job; /* first: the thread pool knows the check by it */
 	struct auth *auth;
-	struct config *config;   /* a reference is held */
-	struct lane *lane;       /* that it waits in; NULL while it runs or is answered */
-	struct auth_check *next; /* in its lane, or among the answered */
+	struct config *config; /* a reference is held */
+	struct lane *lane;
+	struct queue *queue;     /* that it waits in; NULL while it runs or is answered */
+	struct auth_check *next; /* in its queue, or among the answered */
 	auth_fn *fn;             /* NULL: cancelled */
 	void *ctx;
 	bool ok;
 	struct cache_digest digest;
+	struct limit_key key;
 	uint8_t user_len, password_len;
 	char user[ACCEPT_CREDENTIAL_MAX];
 	char password[ACCEPT_CREDENTIAL_MAX];
 };
 
-struct lane {
+struct queue {
 	struct auth_check *first, **last;
 	size_t n;
+};
+
+struct lane {
+	struct queue held;  /* may not be tried yet, server/auth/limit.h */
+	struct queue ready; /* wait for a thread */
 };
 
 struct auth {
 	struct loop *loop;
 	uint64_t secret;
-	size_t waiting, running, n_answered;
+	size_t held, ready, running, n_answered;
 	unsigned turn; /* the lane to look at next */
 	struct lane lanes[AUTH_LANES];
 	struct cache *cache;
@@ -42,9 +53,14 @@ struct auth {
 	/* Answered without a thread, to be told when the loop turns. */
 	struct auth_check *answered, **last_answered;
 	struct timer tell;
+	struct limit *limit; /* NULL before the first check tells how many workers there are */
+	struct timer tick;   /* runs while a check is held */
+	bool ticking;
+	unsigned open_timers;
 };
 
 static void tell_answers(struct timer *timer);
+static void look_at_held(struct timer *timer);
 
 int auth_new(struct auth **ret_auth, struct loop *loop)
 {
@@ -61,17 +77,34 @@ int auth_new(struct auth **ret_auth, struct loop *loop)
 		free(auth);
 		return err;
 	}
-	for (size_t i = 0; i < AUTH_LANES; i++)
-		auth->lanes[i].last = &auth->lanes[i].first;
+	for (size_t i = 0; i < AUTH_LANES; i++) {
+		struct lane *lane = &auth->lanes[i];
+
+		lane->held.last = &lane->held.first;
+		lane->ready.last = &lane->ready.first;
+	}
 	auth->last_answered = &auth->answered;
 	timer_init(&auth->tell, loop, tell_answers);
+	timer_init(&auth->tick, loop, look_at_held);
+	auth->open_timers = 2;
 	*ret_auth = auth;
 	return 0;
 }
 
-static void gone(struct timer *timer)
+static void timer_gone(struct auth *auth)
 {
-	free((char *)timer - offsetof(struct auth, tell));
+	if (--auth->open_timers == 0)
+		free(auth);
+}
+
+static void tell_gone(struct timer *timer)
+{
+	timer_gone((struct auth *)((char *)timer - offsetof(struct auth, tell)));
+}
+
+static void tick_gone(struct timer *timer)
+{
+	timer_gone((struct auth *)((char *)timer - offsetof(struct auth, tick)));
 }
 
 void auth_free(struct auth *auth)
@@ -80,12 +113,14 @@ void auth_free(struct auth *auth)
 		return;
 	cache_free(auth->cache);
 	config_unref(auth->cached_for);
-	timer_close(&auth->tell, gone);
+	limit_free(auth->limit);
+	timer_close(&auth->tell, tell_gone);
+	timer_close(&auth->tick, tick_gone);
 }
 
 size_t auth_pending(const struct auth *auth)
 {
-	return auth->waiting + auth->running + auth->n_answered;
+	return auth->held + auth->ready + auth->running + auth->n_answered;
 }
 
 /* Multiply-xorshift over the IPv4 address or the IPv6 /64: only has to be unaimable, not strong. */
@@ -123,7 +158,8 @@ static void use_cache_for(struct auth *auth, struct config *config)
 	auth->cached_for = config_ref(config);
 }
 
-/* Has the answer told from the loop if it is known. `check` is in no lane. */
+/* Has the answer told from the loop if it is known. `check` is in no queue and has its tokens, or
+ * this would tell a guesser, as often as he likes, who is logged in with what. */
 static bool answer_from_cache(struct auth_check *check)
 {
 	struct auth *auth = check->auth;
@@ -131,6 +167,7 @@ static bool answer_from_cache(struct auth_check *check)
 	use_cache_for(auth, check->config);
 	if (!cache_has(auth->cache, &check->digest, loop_now(auth->loop)))
 		return false;
+	limit_right(auth->limit, &check->key);
 	check->ok = true;
 	check->next = NULL;
 	*auth->last_answered = check;
@@ -183,42 +220,90 @@ static void work(struct job *job)
 	    check->user, check->user_len, check->password, check->password_len);
 }
 
+/* ---- who waits ---- */
+
+/* How many wait in this kind of queue, in all lanes. */
+static size_t *total_of(struct auth_check *check, const struct queue *queue)
+{
+	return queue == &check->lane->held ? &check->auth->held : &check->auth->ready;
+}
+
+static void enter(struct auth_check *check, struct queue *queue)
+{
+	check->queue = queue;
+	check->next = NULL;
+	*queue->last = check;
+	queue->last = &check->next;
+	queue->n++;
+	++*total_of(check, queue);
+}
+
+/* Takes the check that `at` points to out of its queue. */
+static struct auth_check *leave(struct auth_check **at)
+{
+	struct auth_check *check = *at;
+	struct queue *queue = check->queue;
+
+	*at = check->next;
+	if (!*at)
+		queue->last = at;
+	queue->n--;
+	--*total_of(check, queue);
+	check->queue = NULL;
+	return check;
+}
+
+/* Lets those of a lane go on who may, first come, first served. */
+static void admit(struct auth *auth, struct lane *lane)
+{
+	struct auth_check **at = &lane->held.first;
+
+	while (*at) {
+		if (!limit_take(auth->limit, &(*at)->key, loop_now(auth->loop))) {
+			at = &(*at)->next;
+		} else {
+			struct auth_check *check = leave(at);
+
+			if (!answer_from_cache(check))
+				enter(check, &lane->ready);
+		}
+	}
+	if (auth->held > 0 && !auth->ticking) {
+		auth->ticking = true;
+		timer_start(&auth->tick, TICK_MS);
+	}
+}
+
+/* ---- the threads ---- */
+
 static void run_next(struct auth *auth);
 
 static void done(struct job *job)
 {
 	struct auth_check *check = (struct auth_check *)job;
 	struct auth *auth = check->auth;
+	struct lane *lane = check->lane;
 
 	auth->running--;
+	if (check->ok)
+		limit_right(auth->limit, &check->key);
+	else
+		limit_wrong(auth->limit, &check->key, loop_now(auth->loop));
 	if (check->ok && check->config == auth->cached_for)
 		cache_add(auth->cache, &check->digest, loop_now(auth->loop));
 	tell(check);
+	/* A token may have come back. */
+	admit(auth, lane);
 	run_next(auth);
-}
-
-/* Takes the check that `at` points to out of its lane. */
-static struct auth_check *leave_lane(struct auth_check **at)
-{
-	struct auth_check *check = *at;
-	struct lane *lane = check->lane;
-
-	*at = check->next;
-	if (!*at)
-		lane->last = at;
-	lane->n--;
-	check->auth->waiting--;
-	check->lane = NULL;
-	return check;
 }
 
 static struct auth_check *take_next(struct auth *auth)
 {
-	while (auth->waiting > 0) {
+	while (auth->ready > 0) {
 		struct lane *lane = &auth->lanes[auth->turn++ % AUTH_LANES];
 
-		if (lane->first)
-			return leave_lane(&lane->first);
+		if (lane->ready.first)
+			return leave(&lane->ready.first);
 	}
 	return NULL;
 }
@@ -242,19 +327,46 @@ static void run_next(struct auth *auth)
 	}
 }
 
+static void look_at_held(struct timer *timer)
+{
+	struct auth *auth = (struct auth *)((char *)timer - offsetof(struct auth, tick));
+
+	auth->ticking = false;
+	for (size_t i = 0; i < AUTH_LANES; i++)
+		admit(auth, &auth->lanes[i]);
+	run_next(auth);
+}
+
+/* What it is known by to the cache and to the limits. Returns 0 or -errno. */
+static int identify(struct auth_check *check, struct auth *auth, const struct config *config,
+    const struct ip *source, const struct accept *a)
+{
+	int err = 0;
+
+	/* A changed `workers` takes effect at the next start, so one look is enough. */
+	if (!auth->limit)
+		err = limit_new(&auth->limit, config_workers(config));
+	if (!err)
+		err = limit_key(auth->limit, source, a->user, a->user_len, &check->key);
+	if (!err)
+		err = cache_digest(auth->cache, config, a->user, a->user_len, a->password,
+		    a->password_len, &check->digest);
+	return err;
+}
+
 /* With a copy of the credentials. NULL without memory. */
 static struct auth_check *check_new(
-    struct auth *auth, struct config *config, const struct accept *accept)
+    struct auth *auth, struct config *config, const struct ip *source, const struct accept *accept)
 {
 	struct auth_check *check = calloc(1, sizeof(*check));
 
 	if (!check)
 		return NULL;
-	if (cache_digest(auth->cache, config, accept->user, accept->user_len, accept->password,
-		accept->password_len, &check->digest) != 0) {
+	if (identify(check, auth, config, source, accept) != 0) {
 		free(check);
 		return NULL;
 	}
+	check->lane = lane_of(auth, source);
 	check->auth = auth;
 	check->config = config_ref(config);
 	check->user_len = accept->user_len;
@@ -264,49 +376,41 @@ static struct auth_check *check_new(
 	return check;
 }
 
-static void enter_lane(struct auth_check *check, struct lane *lane)
-{
-	check->lane = lane;
-	*lane->last = check;
-	lane->last = &check->next;
-	lane->n++;
-	check->auth->waiting++;
-}
-
 int auth_check_start(struct auth *auth, struct config *config, const struct ip *source,
     const struct accept *accept, auth_fn *fn, void *ctx, struct auth_check **ret_check)
 {
 	struct lane *lane = lane_of(auth, source);
 	struct auth_check *check;
 
-	if (lane->n >= AUTH_LANE_MAX)
+	if (lane->held.n + lane->ready.n >= AUTH_LANE_MAX)
 		return ERR_UNAVAILABLE;
-	check = check_new(auth, config, accept);
+	check = check_new(auth, config, source, accept);
 	if (!check)
 		return -ENOMEM;
 	check->fn = fn;
 	check->ctx = ctx;
 	*ret_check = check;
-	if (!answer_from_cache(check)) {
-		enter_lane(check, lane);
-		run_next(auth);
-	}
+	/* Behind those of the same source who are held already. */
+	enter(check, &lane->held);
+	admit(auth, lane);
+	run_next(auth);
 	return 0;
 }
 
-/* One that waits goes at once, or those who come and go would fill their lane with nobody. */
+/* One that waits goes at once, or those who come and go would fill their lane with nobody.
+ * Its tokens stay taken: the cache may have been asked. */
 void auth_check_cancel(struct auth_check *check)
 {
 	struct auth_check **at;
 
 	if (!check)
 		return;
-	if (!check->lane) {
+	if (!check->queue) {
 		check->fn = NULL;
 		return;
 	}
-	at = &check->lane->first;
+	at = &check->queue->first;
 	while (*at != check)
 		at = &(*at)->next;
-	check_free(leave_lane(at));
+	check_free(leave(at));
 }

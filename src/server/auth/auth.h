@@ -11,6 +11,10 @@
  * Credentials that were found right under the same configuration in the last minutes are known
  * again (server/auth/cache.h) without a hash and without waiting; the answer still comes from the
  * loop. Another configuration, as a reload brings it, empties the cache.
+ *
+ * Who is wrong too often has to wait (server/auth/limit.h): his checks are held in his lane, and
+ * take neither a thread nor anybody's turn, until the limit lets them go on or whoever asked gives
+ * up. Even the cache is asked only then.
  */
 #ifndef TABI_SERVER_AUTH_AUTH_H
 #define TABI_SERVER_AUTH_AUTH_H
@@ -46,7 +50,7 @@ int auth_check_start(struct auth *auth, struct config *config, const struct ip *
 /* `fn` will not be called. NULL is fine. */
 void auth_check_cancel(struct auth_check *check);
 
-/* Checks waiting or running. */
+/* Checks held, waiting, running or about to be answered. */
 size_t auth_pending(const struct auth *auth);
 
 #endif
