@@ -289,7 +289,7 @@ static struct addr told(const struct session *s)
 int bind_start(struct session *s)
 {
 	struct addr addr;
-	int fd, err;
+	int fd = -1, err;
 
 	s->ends = calloc(1, sizeof(*s->ends));
 	if (!s->ends)

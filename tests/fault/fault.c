@@ -62,12 +62,12 @@ int accept4(int fd, struct sockaddr *restrict addr, socklen_t *restrict len, int
 	return fails("accept4") ? -1 : next(fd, addr, len, flags);
 }
 
-ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	ssize_t (*next)(int, const struct msghdr *, int);
 
 	find_next("sendmsg", &next);
-	return fails("sendmsg") ? -1 : next(fd, msg, flags);
+	return fails("sendmsg") ? -1 : next(fd, message, flags);
 }
 
 int memfd_create(const char *name, unsigned flags)
@@ -78,12 +78,12 @@ int memfd_create(const char *name, unsigned flags)
 	return fails("memfd_create") ? -1 : next(name, flags);
 }
 
-int epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
+int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	int (*next)(int, int, int, struct epoll_event *);
 
 	find_next("epoll_ctl", &next);
-	return fails("epoll_ctl") ? -1 : next(epoll, op, fd, event);
+	return fails("epoll_ctl") ? -1 : next(epfd, op, fd, event);
 }
 
 pid_t fork(void)
