@@ -7,6 +7,7 @@ running stays in that one's.
 """
 
 import ctypes
+import errno
 import fcntl
 import ipaddress
 import os
@@ -54,16 +55,23 @@ def enter_user_namespace():
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 
+def _mount(source, target, flags):
+    if _libc.mount(source, os.fsencode(target), None, flags, None) != 0:
+        err = ctypes.get_errno()
+        raise OSError(err, f"mount on {target}: " + os.strerror(err))
+
+
 def mount_over(source, target):
     """For a process about to be started: it alone sees `source` in the place of `target`."""
     _unshare(CLONE_NEWNS)
-    for where, onto, flags in (
-        (None, b"/", MS_REC | MS_PRIVATE),
-        (os.fsencode(source), os.fsencode(target), MS_BIND),
-    ):
-        if _libc.mount(where, onto, None, flags, None) != 0:
-            err = ctypes.get_errno()
-            raise OSError(err, "mount: " + os.strerror(err))
+    try:
+        _mount(None, "/", MS_REC | MS_PRIVATE)
+    except OSError as err:
+        # In a chroot / is no mount; then the target must be one.
+        if err.errno != errno.EINVAL:
+            raise
+        _mount(None, target, MS_REC | MS_PRIVATE)
+    _mount(os.fsencode(source), target, MS_BIND)
 
 
 def _interface_up(sock, name):
