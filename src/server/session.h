@@ -127,6 +127,12 @@ struct session {
 	struct bind_ends *ends; /* owned; of BIND alone */
 };
 
+/* The client's end of the relay: its socket from the start, relaying or not. */
+static inline struct relay_end *session_client(struct session *session)
+{
+	return &session->relay.end[RELAY_CLIENT];
+}
+
 /* To be called once in a worker's life, and after the time limits in its configuration have
  * changed. */
 void session_deadlines_init(struct worker *worker);

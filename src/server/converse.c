@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/converse.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "proto/err.h"
+#include "server/auth/auth.h"
+#include "server/request.h"
+#include "server/session.h"
+#include "server/sessionlog.h"
+#include "server/worker.h"
+
+/* The first piece of a handshake's input buffer: more than any SOCKS message has. */
+#define INPUT_FIRST 1024
+
+void converse_free(struct session *s)
+{
+	if (!s->hs)
+		return;
+	request_cancel(s);
+	auth_check_cancel(s->hs->check);
+	accept_fini(&s->hs->accept);
+	/* It may hold a password. */
+	if (s->hs->in)
+		explicit_bzero(s->hs->in, s->hs->in_cap);
+	free(s->hs->in);
+	free(s->hs);
+	s->hs = NULL;
+}
+
+int converse_answer(struct session *s, const struct wire_writer *out)
+{
+	ssize_t n;
+
+	if (out->len == 0)
+		return 0;
+	s->hs->answered = true;
+	n = send(session_client(s)->fd, out->data, out->len, MSG_NOSIGNAL);
+	return n == (ssize_t)out->len ? 0 : ERR_CLIENT_RESET;
+}
+
+static void converse(struct session *s);
+
+static void on_auth(void *ctx, bool ok)
+{
+	struct session *s = ctx;
+	uint8_t buf[ACCEPT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
+
+	s->hs->check = NULL;
+	s->state = SESSION_HANDSHAKE;
+	if (!ok) {
+		session_note(s);
+		session_log_auth_failure(s);
+	}
+	accept_auth_result(&s->hs->accept, ok, &out);
+	if (converse_answer(s, &out) != 0)
+		session_end(s, ERR_CLIENT_RESET);
+	else
+		converse(s);
+}
+
+static void begin_auth(struct session *s)
+{
+	struct handshake *hs = s->hs;
+	int err;
+
+	s->state = SESSION_AUTH;
+	watch_set(&session_client(s)->watch, WATCH_ERROR);
+	err = auth_check_start(
+	    s->worker->auth, s->config, &s->client, &hs->accept, on_auth, s, &hs->check);
+	if (err)
+		session_end(s, err);
+}
+
+/* Gives the machine what is there; sends what it says. Returns its event, or ACCEPT_END with
+ * `*ret_err` where the client cannot be told. */
+static enum accept_event ask_machine(struct session *s, int *ret_err)
+{
+	struct handshake *hs = s->hs;
+	uint8_t buf[ACCEPT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
+	struct wire_reader in = wire_reader_of(hs->in + hs->in_at, hs->in_len - hs->in_at);
+	enum accept_event event = accept_step(&hs->accept, &in, &out);
+
+	hs->in_at += (uint32_t)in.pos;
+	*ret_err = event == ACCEPT_END ? hs->accept.err : 0;
+	if (converse_answer(s, &out) != 0) {
+		*ret_err = ERR_CLIENT_RESET;
+		return ACCEPT_END;
+	}
+	return event;
+}
+
+/* Does what the machine says. Returns whether it waits for bytes of the client. */
+static bool step(struct session *s)
+{
+	int err;
+
+	switch (ask_machine(s, &err)) {
+	case ACCEPT_MORE:
+		if (!s->hs->eof)
+			return true;
+		session_end(s, ERR_CLIENT_GONE);
+		break;
+	case ACCEPT_AUTH:
+		begin_auth(s);
+		break;
+	case ACCEPT_REQUEST:
+		watch_set(&session_client(s)->watch, WATCH_ERROR);
+		session_note(s);
+		request_begin(s);
+		break;
+	case ACCEPT_END:
+		session_end(s, err);
+		break;
+	}
+	return false;
+}
+
+/* Makes room behind the bytes not yet understood. Returns 0, ERR_TOO_LONG or -ENOMEM. */
+static int make_room(struct handshake *hs)
+{
+	uint32_t left = hs->in_len - hs->in_at;
+	uint32_t cap = hs->in_cap ? hs->in_cap * 4 : INPUT_FIRST;
+	uint8_t *in;
+
+	if (hs->in_at > 0) {
+		memmove(hs->in, hs->in + hs->in_at, left);
+		hs->in_at = 0;
+		hs->in_len = left;
+	}
+	if (hs->in_len < hs->in_cap)
+		return 0;
+	if (hs->in_cap >= ACCEPT_INPUT_MAX)
+		return ERR_TOO_LONG;
+	in = malloc(cap);
+	if (!in)
+		return -ENOMEM;
+	/* Not realloc(): the old bytes may hold a password. */
+	if (left > 0)
+		memcpy(in, hs->in, left);
+	if (hs->in)
+		explicit_bzero(hs->in, hs->in_cap);
+	free(hs->in);
+	hs->in = in;
+	hs->in_cap = cap;
+	return 0;
+}
+
+/* Returns whether there is something new for the machine: bytes, or their end. */
+static bool read_client(struct session *s)
+{
+	struct handshake *hs = s->hs;
+	int err = make_room(hs);
+	ssize_t n;
+
+	if (err) {
+		session_end(s, err);
+		return false;
+	}
+	n = recv(session_client(s)->fd, hs->in + hs->in_len, hs->in_cap - hs->in_len, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		watch_set(&session_client(s)->watch, WATCH_READ);
+		return false;
+	}
+	if (n < 0) {
+		session_end(s, ERR_CLIENT_RESET);
+		return false;
+	}
+	hs->eof = n == 0;
+	hs->in_len += (uint32_t)n;
+	return true;
+}
+
+/* Lets the machine work and feeds it, until it waits for something else or nothing is there. */
+static void converse(struct session *s)
+{
+	while (step(s))
+		if (!read_client(s))
+			return;
+}
+
+void converse_early(struct session *s)
+{
+	struct handshake *hs = s->hs;
+
+	if (!read_client(s))
+		return;
+	if (hs->eof)
+		session_end(s, ERR_CLIENT_GONE);
+	else if (hs->in_len - hs->in_at >= ACCEPT_INPUT_MAX)
+		watch_set(&session_client(s)->watch, WATCH_ERROR);
+}
+
+void converse_read(struct session *s)
+{
+	if (read_client(s))
+		converse(s);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/sessionlog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/log.h"
+#include "proto/err.h"
+#include "server/associate.h"
+#include "server/request.h"
+#include "server/session.h"
+#include "server/worker.h"
+
+void session_note(struct session *s)
+{
+	const struct accept *a = &s->hs->accept;
+	/* A UDP association has no destination: what was asked with is the client's own address. */
+	static const struct addr none = {.kind = ADDR_NONE};
+	const struct addr *to = a->command == COMMAND_UDP ? &none : &a->target;
+	size_t name_len = to->kind == ADDR_NAME ? to->name_len : 0;
+	bool asked = a->command != COMMAND_NONE;
+
+	s->proto = a->proto;
+	if (!asked && a->user_len == 0)
+		return;
+	free(s->labels);
+	s->labels = malloc((size_t)a->user_len + a->claim_len + name_len + 1);
+	if (!s->labels)
+		return;
+	memcpy(s->labels, a->user, a->user_len);
+	memcpy(s->labels + a->user_len, a->claim, a->claim_len);
+	memcpy(s->labels + a->user_len + a->claim_len, to->name, name_len);
+	s->labels[a->user_len + a->claim_len + name_len] = '\0';
+	s->user_len = a->user_len;
+	s->claim_len = a->claim_len;
+	s->name_len = (uint8_t)name_len;
+	s->command = a->command;
+	s->method = a->method;
+	s->port = to->port;
+	if (to->kind == ADDR_IP) {
+		s->address = to->ip;
+		s->has_address = true;
+	}
+}
+
+static void log_endpoint(
+    struct log_record *rec, const char *name, const struct ip *ip, uint16_t port)
+{
+	const struct addr a = addr_from_ip(ip, port);
+	char text[ADDR_TEXT_MAX];
+
+	log_text(rec, name, addr_format(&a, text));
+}
+
+static void log_destination(struct log_record *rec, const struct session *s)
+{
+	char text[ADDR_TEXT_MAX];
+	int n;
+
+	if (s->name_len > 0) {
+		n = snprintf(text, sizeof(text), "%.*s:%u", (int)s->name_len,
+		    s->labels + s->user_len + s->claim_len, s->port);
+		log_bytes(rec, "to", text, (size_t)n);
+	}
+	if (s->has_address)
+		log_endpoint(rec, s->name_len > 0 ? "address" : "to", &s->address, s->port);
+}
+
+static void log_ends(struct log_record *rec, const struct session *s)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (!s->ends || s->ends->bound.kind == ADDR_NONE)
+		return;
+	log_text(rec, "bound", addr_format(&s->ends->bound, text));
+	if (s->ends->peer.kind != ADDR_NONE)
+		log_text(rec, "peer", addr_format(&s->ends->peer, text));
+	if (s->ends->strays > 0)
+		log_number(rec, "strays", s->ends->strays);
+}
+
+static void log_verdict(struct log_record *rec, const struct session *s)
+{
+	if (s->decided)
+		request_log_verdict(rec, s->allowed, s->rule);
+}
+
+static void log_client(struct log_record *rec, const struct session *s)
+{
+	if (s->listener->unix_path)
+		log_text(rec, "from", "unix");
+	else
+		log_endpoint(rec, "from", &s->client, s->client_port);
+	log_text(rec, "listener", s->listener->text);
+	if (s->proto != PROTO_NONE)
+		log_text(rec, "protocol", proto_name(s->proto));
+}
+
+bool session_client_is_gone(int reason)
+{
+	return reason == ERR_CLIENT_GONE || reason == ERR_CLIENT_RESET;
+}
+
+/* A client that left without a word is no news: a port scan, a health
+ * check. */
+void session_log(const struct session *s, int reason)
+{
+	bool silent = session_client_is_gone(reason) && s->proto == PROTO_NONE;
+	struct log_record rec;
+
+	if (!log_enabled(silent ? LOG_AT_DEBUG : LOG_AT_INFO))
+		return;
+	log_begin(&rec, silent ? LOG_AT_DEBUG : LOG_AT_INFO, "session");
+	log_client(&rec, s);
+	if (s->command != COMMAND_NONE)
+		log_text(&rec, "command", command_name(s->command));
+	if (s->decided)
+		log_text(&rec, "method", auth_method_name(s->method));
+	if (s->user_len > 0)
+		log_bytes(&rec, "user", s->labels, s->user_len);
+	if (s->claim_len > 0)
+		log_bytes(&rec, "userid", s->labels + s->user_len, s->claim_len);
+	log_destination(&rec, s);
+	log_ends(&rec, s);
+	log_verdict(&rec, s);
+	log_number(&rec, "up", s->relay.end[RELAY_TARGET].sent);
+	log_number(&rec, "down", s->relay.end[RELAY_CLIENT].sent);
+	if (s->association)
+		associate_log(s->association, &rec);
+	log_seconds(&rec, "seconds", loop_now(&s->worker->loop) - s->began);
+	log_text(&rec, "reason", err_word(reason));
+	log_end(&rec);
+}
+
+void session_log_auth_failure(const struct session *s)
+{
+	struct log_record rec;
+
+	log_begin(&rec, LOG_AT_WARN, "auth-failed");
+	log_client(&rec, s);
+	log_bytes(&rec, "user", s->labels, s->user_len);
+	log_end(&rec);
+}

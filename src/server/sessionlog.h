@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a session remembers for the log, and its lines there.
+ *
+ * The handshake knows most of it and is gone when the session ends, so what the line tells is noted
+ * in the session as soon as it is known.
+ */
+#ifndef TABI_SERVER_SESSIONLOG_H
+#define TABI_SERVER_SESSIONLOG_H
+
+#include <stdbool.h>
+
+struct session;
+
+/* Takes from the handshake what the log tells of it; while there is one, as often as one likes. */
+void session_note(struct session *session);
+
+/* Did the client leave by itself? Then nobody is there to be told anything. */
+bool session_client_is_gone(int reason);
+
+/* The one line of a session that ends, for a reason from proto/err.h. */
+void session_log(const struct session *session, int reason);
+
+/* Every failure has its line, for HTTP lets a client try again and a session's own line comes late.
+ */
+void session_log_auth_failure(const struct session *session);
+
+#endif
