@@ -3,6 +3,7 @@
 #include "net/datagram.h"
 
 #include <errno.h>
+#include <linux/errqueue.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <stddef.h>
@@ -12,14 +13,25 @@
 
 #include "net/sockaddr.h"
 
-/* Reads that may find nothing but the error of an earlier datagram, before the loop's next turn. */
+/* Calls that may find nothing but the error of an earlier datagram, before it is taken for theirs
+ * or left to the loop's next turn. */
 #define ERRORS_AT_ONCE 4
+/* Errors read in one turn; what is left makes the next one come at once. */
+#define ERRORS_BATCH 32
+
+/* Room for what IP_RECVERR tells and, behind it, who told it. */
+struct error_control {
+	_Alignas(struct cmsghdr)
+	    uint8_t buf[CMSG_SPACE(sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
+};
 
 struct datagram_shared {
 	struct mmsghdr msgs[DATAGRAM_BATCH];
 	struct iovec parts[DATAGRAM_BATCH];
 	struct sockaddr_storage from[DATAGRAM_BATCH];
 	struct datagram list[DATAGRAM_BATCH];
+	struct mmsghdr error_msgs[ERRORS_BATCH];
+	struct error_control error_control[ERRORS_BATCH];
 	uint8_t data[DATAGRAM_BATCH][DATAGRAM_SIZE];
 };
 
@@ -78,6 +90,72 @@ static int receive(struct datagram_socket *sock)
 	return recvmmsg(sock->fd, s->msgs, DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
 }
 
+/* ---- errors that ICMP brought ---- */
+
+/*
+ * The kernel puts them in a queue of the socket (IP_RECVERR, ip(7)), bounded by its receive buffer,
+ * and has the next call of any kind fail once as well. The queue is read for what it says; the
+ * failing calls are made again. A queue that is not read would wake the loop for ever.
+ */
+static bool want_errors(int fd, bool v6)
+{
+	const int one = 1;
+
+	if (v6)
+		return setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof(one)) == 0;
+	return setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof(one)) == 0;
+}
+
+/* What ICMP said, or 0: of our own kernel's refusals datagram_send() has told already. */
+static int error_of(struct msghdr *msg)
+{
+	struct sock_extended_err e;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR;
+		bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR;
+
+		if ((!v4 && !v6) || c->cmsg_len < CMSG_LEN(sizeof(e)))
+			continue;
+		memcpy(&e, CMSG_DATA(c), sizeof(e));
+		if (e.ee_origin == SO_EE_ORIGIN_ICMP || e.ee_origin == SO_EE_ORIGIN_ICMP6)
+			return -(int)e.ee_errno;
+	}
+	return 0;
+}
+
+/* Where a datagram went is where the name of a message from this queue leads. Its bytes are let go
+ * of: they are the beginning of what we sent. */
+static int receive_errors(struct datagram_socket *sock)
+{
+	struct datagram_shared *s = sock->shared;
+
+	for (size_t i = 0; i < ERRORS_BATCH; i++)
+		s->error_msgs[i].msg_hdr = (struct msghdr){
+		    .msg_name = &s->from[i],
+		    .msg_namelen = sizeof(s->from[i]),
+		    .msg_control = s->error_control[i].buf,
+		    .msg_controllen = sizeof(s->error_control[i].buf),
+		};
+	return recvmmsg(sock->fd, s->error_msgs, ERRORS_BATCH, MSG_ERRQUEUE | MSG_DONTWAIT, NULL);
+}
+
+static void take_errors(struct datagram_socket *sock)
+{
+	struct datagram_shared *s = sock->shared;
+	struct datagram_error e;
+	int n = receive_errors(sock);
+
+	for (int i = 0; i < n; i++) {
+		e.err = error_of(&s->error_msgs[i].msg_hdr);
+		if (e.err == 0 || !sockaddr_read(&s->from[i], &e.to, &e.port))
+			continue;
+		sock->errors++;
+		if (sock->failed)
+			sock->failed(sock, &e);
+	}
+}
+
 static void on_readable(struct watch *watch, unsigned events)
 {
 	struct datagram_socket *sock =
@@ -85,14 +163,15 @@ static void on_readable(struct watch *watch, unsigned events)
 	size_t n;
 	int received;
 
-	/* An error stops the watch; it is over with the next read. */
-	if (events & WATCH_ERROR)
+	/* An error stops the watch; it is over when it has been read. */
+	if (events & WATCH_ERROR) {
 		watch_set(watch, WATCH_READ);
+		take_errors(sock);
+	}
 	for (int i = 0; i < ERRORS_AT_ONCE; i++) {
 		received = receive(sock);
 		if (received >= 0 || errno == EAGAIN)
 			break;
-		sock->errors++;
 	}
 	if (received <= 0)
 		return;
@@ -115,7 +194,7 @@ int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, 
 	if (fd < 0)
 		return -errno;
 	if ((v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
-	    bind(fd, (const struct sockaddr *)local, len) < 0)
+	    !want_errors(fd, v6) || bind(fd, (const struct sockaddr *)local, len) < 0)
 		err = -errno;
 	if (!err)
 		err = watch_init(&sock->watch, loop, fd, on_readable);
@@ -144,16 +223,16 @@ int datagram_send(struct datagram_socket *sock, const void *header, size_t heade
 	int err = 0;
 
 	msg.msg_namelen = sockaddr_from_ip(&sa, to, port);
-	/* The error of an earlier datagram is told once, in place of sending this one. */
+	/* The error of an earlier datagram is told once, in place of sending this one, and looks
+	 * like any error of this one. */
 	for (int i = 0; i < ERRORS_AT_ONCE; i++) {
 		if (sendmsg(sock->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 			return 0;
 		err = errno;
-		if (err != ECONNREFUSED)
-			break;
-		sock->errors++;
+		if (err == EAGAIN || err == ENOBUFS || err == ENOMEM)
+			return -EAGAIN;
 	}
-	return -(err == ENOBUFS || err == ENOMEM ? EAGAIN : err);
+	return -err;
 }
 
 uint64_t datagram_overflowed(const struct datagram_socket *sock)

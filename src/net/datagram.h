@@ -4,8 +4,8 @@
  *
  * Theory of operation. Many sockets share one set of receive buffers, since what was received is
  * used up before the loop turns. Nothing is queued here: what the kernel does not take is dropped
- * and counted, as a router would. Errors that ICMP brought are counted and otherwise ignored; they
- * belong to a datagram that is gone.
+ * and counted, as a router would. Errors that ICMP brought belong to a datagram that is gone: they
+ * are told to the owner and stop nothing, for anybody could have sent them.
  */
 #ifndef TABI_NET_DATAGRAM_H
 #define TABI_NET_DATAGRAM_H
@@ -40,6 +40,17 @@ struct datagram_socket;
  * from inside it. */
 typedef void datagram_fn(struct datagram_socket *sock, const struct datagram *list, size_t n);
 
+/* ICMP says that what was sent to `to` did not arrive. As far as the kernel can tell: all that it
+ * compares is the port from which we send. */
+struct datagram_error {
+	struct ip to;
+	uint16_t port;
+	int err; /* -errno: -ECONNREFUSED, -EHOSTUNREACH... */
+};
+/* From the loop, never from inside datagram_send(). The socket must not be closed from inside it.
+ */
+typedef void datagram_error_fn(struct datagram_socket *sock, const struct datagram_error *error);
+
 struct datagram_socket {
 	struct watch watch;
 	int fd;          /* owned; -1 when there is none */
@@ -47,11 +58,12 @@ struct datagram_socket {
 	struct ip local; /* it is bound to, and its port */
 	uint16_t port;
 	datagram_fn *fn;
+	datagram_error_fn *failed; /* NULL; the caller may set it as well */
 	void (*closed)(struct datagram_socket *sock);
 	struct datagram_shared *shared;
 	/* Counted since the socket was opened. */
 	uint64_t cut;    /* received, and longer than any buffer: dropped */
-	uint64_t errors; /* of earlier datagrams, by ICMP */
+	uint64_t errors; /* that ICMP brought, as far as the kernel had room for them */
 };
 
 /*

@@ -70,7 +70,9 @@ struct association {
 	struct names names;
 	struct udp_fragments fragments;
 
-	uint64_t up, down; /* datagrams relayed */
+	uint64_t up, down;    /* datagrams relayed */
+	uint64_t icmp_remote; /* errors about remotes that were sent to */
+	uint64_t icmp_client; /* about the client */
 	uint64_t dropped[DROP_COUNT];
 };
 
@@ -174,6 +176,7 @@ static struct remote *judged_remote(struct association *a, const struct ip *ip, 
 /* ---- outward ---- */
 
 static datagram_fn on_client, on_remote;
+static datagram_error_fn on_client_error, on_remote_error;
 
 /* Returns 0 or -errno. */
 static int open_side(struct association *a, enum side side, const struct sockaddr_storage *local)
@@ -185,6 +188,7 @@ static int open_side(struct association *a, enum side side, const struct sockadd
 	if (err)
 		return err;
 	sock->owner = a;
+	sock->failed = side == SIDE_CLIENT ? on_client_error : on_remote_error;
 	ports_add(a->worker->number, local->ss_family == AF_INET6, sock->port);
 	return 0;
 }
@@ -533,6 +537,53 @@ static void on_remote(struct datagram_socket *sock, const struct datagram *list,
 		from_remote(a, &list[i]);
 }
 
+/* ---- what ICMP says ---- */
+
+/* SOCKS has no way to tell the client (RFC 1928: silently), so the log is told, once in a while
+ * for each remote: a remote that refuses all of a stream must not fill it. */
+static void log_error(struct association *a, struct remote *r, const struct datagram_error *e)
+{
+	uint64_t now = now_of(a);
+	char text[IP_TEXT_MAX];
+	struct log_record rec;
+
+	if (!log_enabled(LOG_AT_DEBUG) || (r->failed != 0 && now - r->failed < JUDGED_MS))
+		return;
+	r->failed = now;
+	log_begin(&rec, LOG_AT_DEBUG, "udp-unreachable");
+	log_text(&rec, "from", ip_format(&a->client, text));
+	log_text(&rec, "address", ip_format(&e->to, text));
+	log_number(&rec, "port", e->port);
+	log_text(&rec, "error", strerror(-e->err));
+	log_end(&rec);
+}
+
+/* What is said of a remote that nothing was sent to is as unasked as a datagram from there. */
+static void on_remote_error(struct datagram_socket *sock, const struct datagram_error *e)
+{
+	struct association *a = sock->owner;
+	struct remote *r = remotes_find(&a->remotes, &e->to, e->port);
+
+	if (!r || !r->sent) {
+		a->dropped[DROP_UNASKED]++;
+		return;
+	}
+	a->icmp_remote++;
+	log_error(a, r, e);
+}
+
+/* The client's socket may be gone for a moment, or ICMP lies: the TCP connection alone tells when
+ * the association is over. */
+static void on_client_error(struct datagram_socket *sock, const struct datagram_error *e)
+{
+	struct association *a = sock->owner;
+
+	if (ip_equal(&e->to, &a->client) && e->port == a->client_port)
+		a->icmp_client++;
+	else
+		a->dropped[DROP_STRANGER]++;
+}
+
 /* ---- beginning and end ---- */
 
 /* The address that the client's connection came to, as the kernel has it: a link-local one needs
@@ -684,14 +735,13 @@ void associate_begin(struct session *s)
 
 void associate_log(const struct association *a, struct log_record *rec)
 {
-	uint64_t overflowed = 0, cut = 0, errors = 0;
+	uint64_t overflowed = 0, cut = 0;
 
 	for (int i = 0; i < SIDE_COUNT; i++) {
 		if (a->sock[i].fd < 0)
 			continue;
 		overflowed += datagram_overflowed(&a->sock[i]);
 		cut += a->sock[i].cut;
-		errors += a->sock[i].errors;
 	}
 	log_number(rec, "packets-up", a->up);
 	log_number(rec, "packets-down", a->down);
@@ -704,8 +754,10 @@ void associate_log(const struct association *a, struct log_record *rec)
 	}
 	if (overflowed + cut > 0)
 		log_number(rec, "drop-overflow", overflowed + cut);
-	if (errors > 0)
-		log_number(rec, "icmp-errors", errors);
+	if (a->icmp_remote > 0)
+		log_number(rec, "icmp-errors", a->icmp_remote);
+	if (a->icmp_client > 0)
+		log_number(rec, "icmp-client", a->icmp_client);
 }
 
 static void side_closed(struct datagram_socket *sock)

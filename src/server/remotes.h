@@ -26,8 +26,9 @@ struct remote {
 	bool relay;     /* it is a relay of ours, as of `generation` */
 	uint8_t filter; /* enum udp_filter, the widest that a rule granted when sending there */
 	uint32_t generation;
-	uint64_t until; /* loop time until which the verdict holds; 0: none was asked for */
-	uint64_t used;  /* loop time */
+	uint64_t until;  /* loop time until which the verdict holds; 0: none was asked for */
+	uint64_t used;   /* loop time */
+	uint64_t failed; /* loop time when the log was last told of ICMP's errors; 0: never */
 };
 
 /* Zeroed is empty. */

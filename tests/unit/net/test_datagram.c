@@ -198,30 +198,107 @@ static void counts_overflow(void **state)
 	end(t);
 }
 
-/* U26: ICMP's answer to a connected socket is counted, and what comes behind it is received. */
-static void icmp_is_no_end(void **state)
-{
-	struct bench *t = begin(AF_INET);
-	struct sockaddr_storage sa;
-	struct ip to = address_of(&t->b);
-	socklen_t len = sockaddr_from_ip(&sa, &to, t->a.port);
+static size_t told;
+static struct datagram_error last_error;
 
-	(void)state;
-	/* `b` may talk with `a` only, whose port closes and is bound again later. */
-	assert_int_equal(connect(t->b.fd, (const struct sockaddr *)&sa, len), 0);
-	datagram_close(&t->a, a_closed);
-	assert_int_equal(send(t->b.fd, "x", 1, 0), 1);
-	assert_int_equal(datagram_send(&t->b, "y", 1, NULL, 0, &to,
-			     ntohs(((struct sockaddr_in *)&sa)->sin_port)),
-	    0);
-	assert_int_equal(t->b.errors, 1);
-	timer_start(&t->limit, 20);
+static void on_error(struct datagram_socket *sock, const struct datagram_error *error)
+{
+	assert_non_null(sock);
+	last_error = *error;
+	told++;
+}
+
+/* Turns until all has been read that is there. */
+static void run_for(struct bench *t, uint64_t ms)
+{
+	timer_start(&t->limit, ms);
 	loop_run(&t->loop);
-	assert_int_equal(t->b.errors, 2);
+}
+
+/* U26: ICMP's answer is told with the place that it is about, and what comes behind it is sent and
+ * received. */
+static void icmp_is_no_end(int family)
+{
+	struct bench *t = begin(family);
+	struct ip to = address_of(&t->b);
+	uint16_t port = t->a.port;
+	struct sockaddr_storage sa;
+
+	sockaddr_from_ip(&sa, &to, port);
+	t->b.failed = on_error;
+	told = 0;
+	datagram_close(&t->a, a_closed);
+	/* Each of them meets the error of the one before. */
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(datagram_send(&t->b, "x", 1, NULL, 0, &to, port), 0);
+	run_for(t, 20);
+	assert_int_equal(told, 100);
+	assert_int_equal(t->b.errors, 100);
+	assert_true(ip_equal(&last_error.to, &to));
+	assert_int_equal(last_error.port, port);
+	assert_int_equal(last_error.err, -ECONNREFUSED);
 	assert_int_equal(datagram_open(&t->a, t->shared, &t->loop, &sa, on_a), 0);
 	assert_int_equal(datagram_send(&t->a, "z", 1, NULL, 0, &to, t->b.port), 0);
 	run_until(t, 1);
 	t->closed = 0;
+	end(t);
+}
+
+static void icmp_is_no_end_v4(void **state)
+{
+	(void)state;
+	icmp_is_no_end(AF_INET);
+}
+
+static void icmp_is_no_end_v6(void **state)
+{
+	(void)state;
+	icmp_is_no_end(AF_INET6);
+}
+
+/* A queue of errors that nobody reads would wake the loop for ever. */
+static void errors_do_not_spin(void **state)
+{
+	struct bench *t = begin(AF_INET);
+	struct ip to = address_of(&t->b);
+	uint16_t port = t->a.port;
+	unsigned turns = 0;
+
+	(void)state;
+	datagram_close(&t->a, a_closed);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(datagram_send(&t->b, "x", 1, NULL, 0, &to, port), 0);
+	timer_start(&t->limit, 200);
+	while (!t->loop.stopping) {
+		loop_turn(&t->loop, true);
+		turns++;
+	}
+	t->loop.stopping = false;
+	/* As many as it takes to read them in batches, and a few. */
+	assert_in_range(turns, 2, 1000 / 32 + 10);
+	assert_in_range(t->b.errors, 10, 1000);
+	assert_int_equal(datagram_open(&t->a, t->shared, &t->loop,
+			     &(struct sockaddr_storage){.ss_family = AF_INET}, on_a),
+	    0);
+	t->closed = 0;
+	end(t);
+}
+
+/* What our own kernel refuses is told by the call alone, and is no error of ICMP's. */
+static void refusals_of_our_own(void **state)
+{
+	struct bench *t = begin(AF_INET);
+	struct ip to = address_of(&t->b);
+	uint8_t *data = calloc(1, 65508);
+
+	(void)state;
+	t->a.failed = on_error;
+	told = 0;
+	assert_int_equal(datagram_send(&t->a, data, 65508, NULL, 0, &to, t->b.port), -EMSGSIZE);
+	run_for(t, 20);
+	assert_int_equal(told, 0);
+	assert_int_equal(t->a.errors, 0);
+	free(data);
 	end(t);
 }
 
@@ -247,7 +324,10 @@ int main(void)
 	    cmocka_unit_test(empty_and_longest),
 	    cmocka_unit_test(comes_in_batches),
 	    cmocka_unit_test(counts_overflow),
-	    cmocka_unit_test(icmp_is_no_end),
+	    cmocka_unit_test(icmp_is_no_end_v4),
+	    cmocka_unit_test(icmp_is_no_end_v6),
+	    cmocka_unit_test(errors_do_not_spin),
+	    cmocka_unit_test(refusals_of_our_own),
 	    cmocka_unit_test(port_in_use),
 	};
 
