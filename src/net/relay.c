@@ -64,40 +64,13 @@ static void end_fail(struct relay_end *end, int err)
 	drop_unsent(end);
 }
 
-/* recv() and send() with the interruptions taken out: a count, or -errno. */
-static ssize_t receive(int fd, void *buf, size_t size)
-{
-	for (;;) {
-		ssize_t n = recv(fd, buf, size, 0);
-		int err = n < 0 ? errno : 0;
-
-		if (n >= 0)
-			return n;
-		if (err != EINTR)
-			return -err;
-	}
-}
-
-static ssize_t transmit(int fd, const void *buf, size_t len)
-{
-	for (;;) {
-		ssize_t n = send(fd, buf, len, MSG_NOSIGNAL);
-		int err = n < 0 ? errno : 0;
-
-		if (n >= 0)
-			return n;
-		if (err == EAGAIN)
-			return 0;
-		if (err != EINTR)
-			return -err;
-	}
-}
-
 /* Writes what the kernel takes and accounts for it. Returns the count; failures count as 0. */
 static size_t end_write(struct relay *relay, struct relay_end *to, const void *buf, size_t len)
 {
-	ssize_t n = transmit(to->fd, buf, len);
+	ssize_t n = layer_send(to->layer, to->fd, buf, len);
 
+	if (n == -EAGAIN)
+		return 0;
 	if (n < 0) {
 		end_fail(to, (int)n);
 		/* A reset socket still yields what had arrived; of any other failure nothing good
@@ -131,8 +104,11 @@ static int end_write_or_keep(
 
 static void end_flush(struct relay *relay, struct relay_end *to)
 {
+	int err = to->err ? 0 : layer_flush(to->layer);
 	size_t n;
 
+	if (err && err != -EAGAIN)
+		end_fail(to, err);
 	if (!to->unsent)
 		return;
 	n = end_write(relay, to, to->unsent + to->unsent_at, to->unsent_len);
@@ -145,15 +121,15 @@ static void end_flush(struct relay *relay, struct relay_end *to)
 /* May anything be read from `from` for `to` now? */
 static bool can_pump(const struct relay_end *from, const struct relay_end *to)
 {
-	return !from->ended && !to->unsent && !to->err;
+	return !from->ended && !to->unsent && !to->err && !layer_holds(to->layer);
 }
 
 /*
  * One step of one direction: reads `size` bytes at a time and writes them until there is no more to
  * read, `to` takes no more, or the budget is spent. A read that does not fill its buffer has
  * emptied the socket, which spares the call that would only say so; an end of stream behind it is
- * reported by the next poll. This function is the place of other ways to move bytes. Returns 0 or
- * -ENOMEM.
+ * reported by the next poll. What a layer has pending no poll reports, so that is read whatever the
+ * budget says. This function is the place of other ways to move bytes. Returns 0 or -ENOMEM.
  */
 static int relay_pump(
     struct relay *relay, struct relay_end *from, struct relay_end *to, size_t size)
@@ -161,8 +137,8 @@ static int relay_pump(
 	uint8_t *buffer = relay->shared->buffer;
 	size_t moved = 0;
 
-	while (moved < RELAY_BUDGET && can_pump(from, to)) {
-		ssize_t n = receive(from->fd, buffer, size);
+	while ((moved < RELAY_BUDGET || layer_pending(from->layer)) && can_pump(from, to)) {
+		ssize_t n = layer_recv(from->layer, from->fd, buffer, size);
 		int err;
 
 		if (n == -EAGAIN)
@@ -179,7 +155,7 @@ static int relay_pump(
 		err = end_write_or_keep(relay, to, buffer, (size_t)n);
 		if (err)
 			return err;
-		if ((size_t)n < size)
+		if ((size_t)n < size && !from->layer)
 			return 0;
 	}
 	return 0;
@@ -191,13 +167,18 @@ static int relay_pump(
  */
 static void pass_end(const struct relay_end *from, struct relay_end *to)
 {
+	int err;
+
 	if (!from->ended || from->err || to->unsent || to->err || to->shut)
 		return;
+	err = layer_end(to->layer, to->fd);
+	if (err == -EAGAIN)
+		return;
 	to->shut = true;
-	if (shutdown(to->fd, SHUT_WR) < 0) {
-		int err = socket_take_error(to->fd);
+	if (err) {
+		int cause = socket_take_error(to->fd);
 
-		end_fail(to, err ? err : -ECONNRESET);
+		end_fail(to, cause ? cause : -ECONNRESET);
 	}
 }
 
@@ -221,7 +202,8 @@ static bool is_spent(const struct relay_end *broken, const struct relay_end *to)
 {
 	if (!broken->err)
 		return false;
-	return to->err || (broken->ended && !to->unsent && !kernel_has_unsent(to));
+	return to->err ||
+	       (broken->ended && !to->unsent && !layer_holds(to->layer) && !kernel_has_unsent(to));
 }
 
 static int reason(const struct relay *relay, const struct relay_end *broken)
@@ -259,7 +241,8 @@ static unsigned interest(const struct relay_end *end, const struct relay_end *ot
 	if (can_pump(end, other))
 		events |= WATCH_READ;
 	/* With the other end broken and nothing of it left, what is waited for is the kernel. */
-	if (end->unsent || (other->err && other->ended && !end->err))
+	if (end->unsent || (layer_holds(end->layer) && !end->err) ||
+	    (other->err && other->ended && !end->err))
 		events |= WATCH_WRITE;
 	if (!events && !end->err && !end->quiet)
 		events = WATCH_ERROR;
@@ -358,6 +341,9 @@ int relay_start(struct relay *relay, const void *early, size_t n)
 	client->received += n;
 	if (n > 0)
 		err = end_write_or_keep(relay, target, early, n);
+	/* What came in one message with the request. */
+	if (!err && layer_pending(client->layer))
+		err = relay_pump(relay, client, target, RELAY_BUFFER_SIZE);
 	if (err)
 		stop(relay, err);
 	else
@@ -391,6 +377,8 @@ unsigned relay_close(struct relay *relay, void (*closed)(struct relay *relay))
 		struct relay_end *end = &relay->end[i];
 
 		drop_unsent(end);
+		layer_free(end->layer);
+		end->layer = NULL;
 		/* A watch that was begun has its function. */
 		if (end->watch.fn) {
 			watch_close(&end->watch, i == RELAY_CLIENT ? client_closed : target_closed);

@@ -5,7 +5,8 @@
  * Theory of operation. A relay has two ends. What is read from one is written to the other at once,
  * through one buffer that all relays of a loop share; only what the kernel does not take is kept,
  * in memory that exists as long as it holds something, and while it does nothing more is read
- * (back-pressure). So an idle relay owns nothing but its two watches.
+ * (back-pressure). So an idle relay owns nothing but its two watches. Either end may have a layer
+ * (net/layer.h), through which all of this then goes.
  *
  * End of stream on one side becomes shutdown(SHUT_WR) on the other, after what was read before it;
  * the relay is done when both directions have ended. A reset is passed on as a reset, after what
@@ -17,6 +18,7 @@
 #ifndef TABI_NET_RELAY_H
 #define TABI_NET_RELAY_H
 
+#include "net/layer.h"
 #include "net/loop.h"
 
 #define RELAY_BUFFER_SIZE ((size_t)256 * 1024)
@@ -36,22 +38,23 @@ struct relay_end {
 	struct watch watch;
 	int fd; /* -1 when none */
 	uint32_t unsent_at,
-	    unsent_len;    /* of `unsent`: read from the other end, not yet written here */
-	uint8_t *unsent;   /* owned; NULL while nothing is unsent */
-	uint64_t received; /* bytes read from this end */
-	uint64_t sent;     /* bytes written to this end */
-	bool ended;        /* end of stream was read here, or nothing can be read any more */
-	bool shut;         /* end of stream was written here */
-	bool quiet;        /* both directions of the socket are over: it has no more news */
-	int err;           /* -errno that broke the connection, or 0 */
+	    unsent_len;      /* of `unsent`: read from the other end, not yet written here */
+	uint8_t *unsent;     /* owned; NULL while nothing is unsent */
+	struct layer *layer; /* owned; NULL where the bytes are the socket's own */
+	uint64_t received;   /* bytes read from this end, as its layer gives them */
+	uint64_t sent;       /* bytes written to this end */
+	bool ended;          /* end of stream was read here, or nothing can be read any more */
+	bool shut;           /* end of stream was written here */
+	bool quiet;          /* both directions of the socket are over: it has no more news */
+	int err;             /* -errno that broke the connection, or 0 */
 };
 
 enum relay_side { RELAY_CLIENT, RELAY_TARGET };
 
 struct relay;
-/* Called once, when it is over: ERR_OK, ERR_CLIENT_RESET, ERR_TARGET_RESET or -errno. The sockets
- * are still open (their reset-on-close is set where the end is not ERR_OK); the owner closes them
- * with relay_close(), from inside this call if it likes. */
+/* Called once, when it is over: ERR_OK, ERR_CLIENT_RESET, ERR_TARGET_RESET, -errno or a layer's
+ * error. The sockets are still open (their reset-on-close is set where the end is not ERR_OK); the
+ * owner closes them with relay_close(), from inside this call if it likes. */
 typedef void relay_fn(struct relay *relay, int err);
 
 /* Part of the session: the watches and descriptors serve the handshake before they relay. */
@@ -82,9 +85,9 @@ int relay_start(struct relay *relay, const void *early, size_t n);
 
 /*
  * Ends it at any time, also where it never started: closes both descriptors and the watches on
- * them, those that there are, and frees what is unsent. `fn` is not called any more. Returns how
- * many watches the loop still has to let go of: after the last of them `closed` is called, and then
- * the memory may go; with 0 it may go at once and `closed` is not called.
+ * them, those that there are, and frees what is unsent and the layers. `fn` is not called any more.
+ * Returns how many watches the loop still has to let go of: after the last of them `closed` is
+ * called, and then the memory may go; with 0 it may go at once and `closed` is not called.
  */
 unsigned relay_close(struct relay *relay, void (*closed)(struct relay *relay));
 

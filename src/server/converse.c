@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
+#include "net/layer.h"
 #include "proto/err.h"
 #include "server/auth/auth.h"
 #include "server/request.h"
@@ -38,7 +38,7 @@ int converse_answer(struct session *s, const struct wire_writer *out)
 	if (out->len == 0)
 		return 0;
 	s->hs->answered = true;
-	n = send(session_client(s)->fd, out->data, out->len, MSG_NOSIGNAL);
+	n = layer_send(session_client(s)->layer, session_client(s)->fd, out->data, out->len);
 	return n == (ssize_t)out->len ? 0 : ERR_CLIENT_RESET;
 }
 
@@ -69,7 +69,7 @@ static void begin_auth(struct session *s)
 	int err;
 
 	s->state = SESSION_AUTH;
-	watch_set(&session_client(s)->watch, WATCH_ERROR);
+	session_wait(s, WATCH_ERROR);
 	err = auth_check_start(
 	    s->worker->auth, s->config, &s->client, &hs->accept, on_auth, s, &hs->check);
 	if (err)
@@ -110,7 +110,7 @@ static bool step(struct session *s)
 		begin_auth(s);
 		break;
 	case ACCEPT_REQUEST:
-		watch_set(&session_client(s)->watch, WATCH_ERROR);
+		session_wait(s, WATCH_ERROR);
 		session_note(s);
 		request_begin(s);
 		break;
@@ -154,6 +154,7 @@ static int make_room(struct handshake *hs)
 /* Returns whether there is something new for the machine: bytes, or their end. */
 static bool read_client(struct session *s)
 {
+	struct relay_end *client = session_client(s);
 	struct handshake *hs = s->hs;
 	int err = make_room(hs);
 	ssize_t n;
@@ -162,13 +163,15 @@ static bool read_client(struct session *s)
 		session_end(s, err);
 		return false;
 	}
-	n = recv(session_client(s)->fd, hs->in + hs->in_len, hs->in_cap - hs->in_len, 0);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-		watch_set(&session_client(s)->watch, WATCH_READ);
+	n = layer_recv(client->layer, client->fd, hs->in + hs->in_len, hs->in_cap - hs->in_len);
+	if (n == -EAGAIN) {
+		session_wait(s, WATCH_READ);
 		return false;
 	}
 	if (n < 0) {
-		session_end(s, ERR_CLIENT_RESET);
+		/* The layer may have told the client why: let that arrive. */
+		hs->answered |= client->layer != NULL;
+		session_end(s, session_client_error((int)n));
 		return false;
 	}
 	hs->eof = n == 0;
@@ -188,12 +191,15 @@ void converse_early(struct session *s)
 {
 	struct handshake *hs = s->hs;
 
-	if (!read_client(s))
-		return;
+	do {
+		if (!read_client(s))
+			return;
+	} while (!hs->eof && hs->in_len - hs->in_at < ACCEPT_INPUT_MAX &&
+		 layer_pending(session_client(s)->layer));
 	if (hs->eof)
 		session_end(s, ERR_CLIENT_GONE);
 	else if (hs->in_len - hs->in_at >= ACCEPT_INPUT_MAX)
-		watch_set(&session_client(s)->watch, WATCH_ERROR);
+		session_wait(s, WATCH_ERROR);
 }
 
 void converse_read(struct session *s)

@@ -59,6 +59,18 @@ static void ring_remove(struct session *s)
 
 /* ---- the end ---- */
 
+void session_wait(struct session *s, unsigned events)
+{
+	struct relay_end *client = session_client(s);
+
+	watch_set(&client->watch, layer_holds(client->layer) ? events | WATCH_WRITE : events);
+}
+
+int session_client_error(int err)
+{
+	return err <= ERR_MALFORMED ? err : ERR_CLIENT_RESET;
+}
+
 static void forget(struct session *s)
 {
 	struct worker *worker = s->worker;
@@ -102,14 +114,18 @@ static void discard(struct session *s)
 	close_session(s);
 }
 
-/* A refusal was sent, now or before: let it arrive. */
+/* A refusal was sent, now or before: let it arrive. What comes now is of no interest to a layer
+ * either. */
 static void linger(struct session *s)
 {
+	struct relay_end *client = session_client(s);
+
 	s->state = SESSION_LINGER;
 	converse_free(s);
-	shutdown(session_client(s)->fd, SHUT_WR);
+	if (layer_end(client->layer, client->fd) != 0)
+		shutdown(client->fd, SHUT_WR);
 	deadline_set(&s->deadline, &s->worker->linger);
-	watch_set(&session_client(s)->watch, WATCH_READ);
+	watch_set(&client->watch, WATCH_READ);
 	discard(s);
 }
 
@@ -241,10 +257,27 @@ void session_listening(struct session *s, const struct addr *told)
 	if (converse_answer(s, &out) != 0)
 		session_end(s, ERR_CLIENT_RESET);
 	else
-		watch_set(&session_client(s)->watch, WATCH_READ);
+		session_wait(s, WATCH_READ);
 }
 
 /* ---- a UDP association ---- */
+
+/* RFC 1928: the association ends when its connection does. Nothing else on it means anything. */
+static void on_control(struct session *s)
+{
+	struct relay_end *client = session_client(s);
+	ssize_t n;
+
+	do {
+		n = layer_recv(client->layer, client->fd, s->worker->relay.buffer, LINGER_MAX);
+	} while (n > 0 && layer_pending(client->layer));
+	if (n == 0)
+		session_end(s, ERR_OK);
+	else if (n < 0 && n != -EAGAIN)
+		session_end(s, session_client_error((int)n));
+	else
+		session_wait(s, WATCH_READ);
+}
 
 void session_associated(
     struct session *s, struct association *association, const struct addr *bound)
@@ -263,26 +296,31 @@ void session_associated(
 	s->state = SESSION_ASSOCIATE;
 	deadline_set(&s->deadline, &s->worker->udp);
 	converse_free(s);
-	watch_set(&session_client(s)->watch, WATCH_READ);
+	if (layer_pending(session_client(s)->layer))
+		on_control(s);
+	else
+		session_wait(s, WATCH_READ);
 }
 
-/* RFC 1928: the association ends when its connection does. Nothing else on it means anything. */
-static void on_control(struct session *s)
+/* Returns whether the session goes on. */
+static bool flush_client(struct session *s)
 {
-	ssize_t n = recv(session_client(s)->fd, s->worker->relay.buffer, LINGER_MAX, 0);
+	struct relay_end *client = session_client(s);
+	int err = layer_flush(client->layer);
 
-	if (n == 0)
-		session_end(s, ERR_OK);
-	else if (n < 0 && errno != EAGAIN && errno != EINTR)
-		session_end(s, ERR_CLIENT_RESET);
-	else
-		watch_set(&session_client(s)->watch, WATCH_READ);
+	if (!err)
+		watch_set(&client->watch, client->watch.events & ~(unsigned)WATCH_WRITE);
+	else if (err != -EAGAIN)
+		session_end(s, session_client_error(err));
+	return !err || err == -EAGAIN;
 }
 
 static void on_client(struct watch *watch, unsigned events)
 {
 	struct session *s = session_of_client_watch(watch);
 
+	if (events & WATCH_WRITE && !flush_client(s))
+		return;
 	switch (s->state) {
 	case SESSION_HANDSHAKE:
 		converse_read(s);

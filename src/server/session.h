@@ -133,6 +133,14 @@ static inline struct relay_end *session_client(struct session *session)
 	return &session->relay.end[RELAY_CLIENT];
 }
 
+/* Waits for these events of the client (as watch_set()), and for room while its layer holds bytes.
+ */
+void session_wait(struct session *session, unsigned events);
+
+/* Why a session ends whose client cannot be read from or written to: what the layer says, or that
+ * it was reset. */
+int session_client_error(int err);
+
 /* To be called once in a worker's life, and after the time limits in its configuration have
  * changed. */
 void session_deadlines_init(struct worker *worker);
