@@ -79,6 +79,7 @@ struct policy_settings {
 	uint16_t bind_first, bind_last;
 	/* The same of UDP ASSOCIATE, toward its clients. */
 	uint16_t udp_first, udp_last;
+	bool udp_shared;    /* worker n has port udp_first + n for all of its associations */
 	bool fragments_off; /* datagrams in fragments are dropped, not put together */
 };
 

@@ -12,6 +12,7 @@
 #define RESOLVERS_MAX 16
 #define USER_NAME_MAX 64
 #define TIMEOUT_UDP_MIN_MS (2 * 60 * 1000) /* RFC 4787, REQ-5 */
+#define PORT_MAX 65535
 #define PORT_UNPRIVILEGED 1024 /* workers have no privileges to listen on those before */
 
 static const struct word timeouts[] = {
@@ -267,12 +268,38 @@ void setting_bind_ports(struct parser *p, const struct token *t)
 	p->policy->set.bind_last = r.last;
 }
 
+/* `shared PORT`: of each worker one port, from that one on. */
+static void udp_shared_port(struct parser *p, const struct token *t)
+{
+	static const char expected[] =
+	    "a port from 1024 to 65280: each worker has one, from that one on";
+	struct policy_settings *set = &p->policy->set;
+	uint16_t port;
+
+	if (!parse_word(p, t, expected))
+		return;
+	if (port_parse(t->text, t->len, &port) || port < PORT_UNPRIVILEGED ||
+	    port > PORT_MAX - WORKERS_MAX + 1) {
+		parse_fail(p, t, expected, "'%.*s' cannot be shared", SHOWN(t));
+		return;
+	}
+	if (!parse_end(p, t + 1))
+		return;
+	set->udp_first = set->udp_last = port;
+	set->udp_shared = true;
+}
+
 void setting_udp_ports(struct parser *p, const struct token *t)
 {
 	struct port_range r;
 
-	if (!parse_once(p, &p->seen[SETTING_UDP_PORTS], t) ||
-	    !parse_word(p, t + 1, "ports for clients to send to, such as 50000-50999") ||
+	if (!parse_once(p, &p->seen[SETTING_UDP_PORTS], t))
+		return;
+	if (token_is(t + 1, "shared")) {
+		udp_shared_port(p, t + 2);
+		return;
+	}
+	if (!parse_word(p, t + 1, "ports for clients to send to, such as 50000-50999") ||
 	    !parse_port_range(p, t + 1, PORT_UNPRIVILEGED, &r) || !parse_end(p, t + 2))
 		return;
 	p->policy->set.udp_first = r.first;

@@ -14,6 +14,7 @@
 #include "net/sockaddr.h"
 #include "proto/err.h"
 #include "proto/udp.h"
+#include "server/gate.h"
 #include "server/names.h"
 #include "server/ports.h"
 #include "server/remotes.h"
@@ -25,12 +26,9 @@
 #define JUDGED_MS 60000
 /* A name that has no address is not asked for again before. */
 #define NAME_FAILED_MS 5000
-/* Ports of the range that are tried for one association. */
-#define PORT_TRIES 1024
 
-/* Why a datagram was dropped. */
+/* Why a datagram was dropped. Those that are not the client's never come here: server/gate.h. */
 enum drop {
-	DROP_STRANGER,  /* not from the client */
 	DROP_MALFORMED, /* no header, or no name that could be looked up */
 	DROP_FRAGMENT,  /* a piece of which the rest is missing, or pieces are not put together */
 	DROP_DENIED,    /* by the policy, or nobody may be sent to there */
@@ -42,7 +40,6 @@ enum drop {
 };
 
 static const char *const drop_fields[DROP_COUNT] = {
-    [DROP_STRANGER] = "drop-stranger",
     [DROP_MALFORMED] = "drop-malformed",
     [DROP_FRAGMENT] = "drop-fragment",
     [DROP_DENIED] = "drop-denied",
@@ -52,18 +49,16 @@ static const char *const drop_fields[DROP_COUNT] = {
     [DROP_ERROR] = "drop-error",
 };
 
-enum side { SIDE_CLIENT, SIDE_V4, SIDE_V6, SIDE_COUNT };
+/* Outward. */
+enum side { SIDE_V4, SIDE_V6, SIDE_COUNT };
 
 /* The addresses of struct association are stable. */
 struct association {
 	struct session *session; /* outlives the sockets' callbacks, not the memory here */
 	struct worker *worker;
+	struct gate_member client; /* toward the client */
 	struct datagram_socket sock[SIDE_COUNT];
 	unsigned closing; /* sockets that the loop has not let go of */
-
-	struct ip client;
-	uint16_t client_port;   /* 0: nobody was heard yet */
-	uint16_t declared_port; /* of the request; 0: none */
 
 	struct remotes remotes;
 	struct remotes unasked; /* what was decided about remotes that nothing was sent to */
@@ -71,8 +66,7 @@ struct association {
 	struct udp_fragments fragments;
 
 	uint64_t up, down;    /* datagrams relayed */
-	uint64_t icmp_remote; /* errors about remotes that were sent to */
-	uint64_t icmp_client; /* about the client */
+	uint64_t icmp_errors; /* about remotes that were sent to */
 	uint64_t dropped[DROP_COUNT];
 };
 
@@ -175,20 +169,19 @@ static struct remote *judged_remote(struct association *a, const struct ip *ip, 
 
 /* ---- outward ---- */
 
-static datagram_fn on_client, on_remote;
-static datagram_error_fn on_client_error, on_remote_error;
+static datagram_fn on_remote;
+static datagram_error_fn on_remote_error;
 
 /* Returns 0 or -errno. */
 static int open_side(struct association *a, enum side side, const struct sockaddr_storage *local)
 {
 	struct datagram_socket *sock = &a->sock[side];
-	int err = datagram_open(sock, a->worker->datagrams, &a->worker->loop, local,
-	    side == SIDE_CLIENT ? on_client : on_remote);
+	int err = datagram_open(sock, a->worker->datagrams, &a->worker->loop, local, on_remote);
 
 	if (err)
 		return err;
 	sock->owner = a;
-	sock->failed = side == SIDE_CLIENT ? on_client_error : on_remote_error;
+	sock->failed = on_remote_error;
 	ports_add(a->worker->number, local->ss_family == AF_INET6, sock->port);
 	return 0;
 }
@@ -382,25 +375,6 @@ static void to_name(struct association *a, const struct udp_packet *p)
 
 /* ---- from the client ---- */
 
-/*
- * Is it the client? The first port heard at its address is taken for its own, and the declared one
- * whenever it is heard: NAT may change it on the way, so it is a hint and no condition
- * (protocol.md 2.7). A relay of ours is no client.
- */
-static bool is_client(struct association *a, const struct datagram *d)
-{
-	if (!ip_equal(&d->from, &a->client) || d->port == 0)
-		return false;
-	if (d->port == a->client_port)
-		return true;
-	if (a->client_port != 0 && d->port != a->declared_port)
-		return false;
-	if (ports_have(&d->from, d->port) && request_is_local(&d->from))
-		return false;
-	a->client_port = d->port;
-	return true;
-}
-
 /* Returns whether the packet is now a whole datagram. */
 static bool collect(struct association *a, struct udp_packet *p)
 {
@@ -438,15 +412,13 @@ static bool is_address(const struct socks5_address *to, struct ip *ret_ip)
 	return true;
 }
 
-static void from_client(struct association *a, const struct datagram *d)
+static void from_client(struct gate_member *member, const struct datagram *d)
 {
+	struct association *a =
+	    (struct association *)((char *)member - offsetof(struct association, client));
 	struct udp_packet p;
 	struct ip ip;
 
-	if (!is_client(a, d)) {
-		a->dropped[DROP_STRANGER]++;
-		return;
-	}
 	if (udp_read(d->data, d->len, &p) != 0) {
 		a->dropped[DROP_MALFORMED]++;
 		return;
@@ -457,14 +429,6 @@ static void from_client(struct association *a, const struct datagram *d)
 		to_address(a, &ip, p.remote.port, p.data, p.len);
 	else
 		to_name(a, &p);
-}
-
-static void on_client(struct datagram_socket *sock, const struct datagram *list, size_t n)
-{
-	struct association *a = sock->owner;
-
-	for (size_t i = 0; i < n; i++)
-		from_client(a, &list[i]);
 }
 
 /* ---- from the remotes ---- */
@@ -496,7 +460,7 @@ static bool may_speak(struct association *a, const struct datagram *d)
 {
 	struct remote *r = remotes_find(&a->remotes, &d->from, d->port);
 
-	if (a->client_port == 0)
+	if (a->client.port == 0)
 		return false;
 	if (r && r->sent) {
 		r->used = now_of(a);
@@ -518,8 +482,7 @@ static void from_remote(struct association *a, const struct datagram *d)
 	}
 	from = addr_from_ip(&d->from, d->port);
 	udp_write_header(&out, &from);
-	err = datagram_send(
-	    &a->sock[SIDE_CLIENT], header, out.len, d->data, d->len, &a->client, a->client_port);
+	err = gate_send(&a->client, header, out.len, d->data, d->len);
 	if (err) {
 		a->dropped[err == -EAGAIN ? DROP_FULL : DROP_ERROR]++;
 		return;
@@ -551,7 +514,7 @@ static void log_error(struct association *a, struct remote *r, const struct data
 		return;
 	r->failed = now;
 	log_begin(&rec, LOG_AT_DEBUG, "udp-unreachable");
-	log_text(&rec, "from", ip_format(&a->client, text));
+	log_text(&rec, "from", ip_format(&a->client.client, text));
 	log_text(&rec, "address", ip_format(&e->to, text));
 	log_number(&rec, "port", e->port);
 	log_text(&rec, "error", strerror(-e->err));
@@ -568,20 +531,8 @@ static void on_remote_error(struct datagram_socket *sock, const struct datagram_
 		a->dropped[DROP_UNASKED]++;
 		return;
 	}
-	a->icmp_remote++;
+	a->icmp_errors++;
 	log_error(a, r, e);
-}
-
-/* The client's socket may be gone for a moment, or ICMP lies: the TCP connection alone tells when
- * the association is over. */
-static void on_client_error(struct datagram_socket *sock, const struct datagram_error *e)
-{
-	struct association *a = sock->owner;
-
-	if (ip_equal(&e->to, &a->client) && e->port == a->client_port)
-		a->icmp_client++;
-	else
-		a->dropped[DROP_STRANGER]++;
 }
 
 /* ---- beginning and end ---- */
@@ -604,46 +555,34 @@ static int local_address(const struct session *s, struct sockaddr_storage *ret_s
 	return 0;
 }
 
-static void set_port(struct sockaddr_storage *sa, uint16_t port)
+/* The address of a client behind NAT says nothing here, and neither does its port. */
+static uint16_t declared_port(const struct session *s)
 {
-	if (sa->ss_family == AF_INET)
-		((struct sockaddr_in *)sa)->sin_port = htons(port);
-	else
-		((struct sockaddr_in6 *)sa)->sin6_port = htons(port);
-}
+	const struct addr *declared = &s->hs->accept.target;
 
-/* Ports of a range are taken in turn, so that one that was closed rests as long as possible. */
-static int open_in_range(struct association *a, struct sockaddr_storage *local)
-{
-	const struct policy_settings *set = &policy_of(a)->set;
-	unsigned n = (unsigned)(set->udp_last - set->udp_first) + 1;
-	int err = -EADDRINUSE;
-
-	for (unsigned i = 0; i < n && i < PORT_TRIES && err == -EADDRINUSE; i++) {
-		set_port(local, (uint16_t)(set->udp_first + a->worker->next_udp_port++ % n));
-		err = open_side(a, SIDE_CLIENT, local);
-	}
-	return err == -EADDRINUSE ? ERR_UNAVAILABLE : err;
+	if (declared->kind == ADDR_IP &&
+	    (ip_equal(&declared->ip, &s->client) || ip_classes(&declared->ip) & IP_UNSPECIFIED))
+		return declared->port;
+	return 0;
 }
 
 static int open_client_side(struct association *a)
 {
+	const struct session *s = a->session;
 	struct sockaddr_storage local;
-	int err = local_address(a->session, &local);
+	int err = local_address(s, &local);
 
 	if (err)
 		return err;
-	if (policy_of(a)->set.udp_first != 0)
-		return open_in_range(a, &local);
-	set_port(&local, 0);
-	return open_side(a, SIDE_CLIENT, &local);
+	return gate_join(&a->client, a->worker, &policy_of(a)->set, &local, &s->client,
+	    declared_port(s), from_client);
 }
 
 /* The address that the client is told: ours, or the one that stands for it. */
 static struct addr told_address(const struct association *a)
 {
 	const struct policy_listener *l = a->session->listener;
-	struct addr bound = socket_local_addr(a->sock[SIDE_CLIENT].fd);
+	struct addr bound = gate_address(&a->client);
 
 	for (size_t i = 0; i < l->n_advertise; i++)
 		if (ip_is_v4(&l->advertise[i]) == ip_is_v4(&bound.ip))
@@ -671,20 +610,14 @@ static void keep_alive(int fd)
 
 static struct association *make(struct session *s)
 {
-	const struct addr *declared = &s->hs->accept.target;
 	struct association *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return NULL;
 	a->session = s;
 	a->worker = s->worker;
-	a->client = s->client;
 	for (int i = 0; i < SIDE_COUNT; i++)
 		a->sock[i].fd = -1;
-	/* The address of a client behind NAT says nothing here, and neither does its port. */
-	if (declared->kind == ADDR_IP &&
-	    (ip_equal(&declared->ip, &s->client) || ip_classes(&declared->ip) & IP_UNSPECIFIED))
-		a->declared_port = declared->port;
 	a->worker->n_associations++;
 	return a;
 }
@@ -735,16 +668,18 @@ void associate_begin(struct session *s)
 
 void associate_log(const struct association *a, struct log_record *rec)
 {
-	uint64_t overflowed = 0, cut = 0;
+	const struct gate_losses losses = gate_own_losses(&a->client);
+	uint64_t overflowed = losses.overflowed;
 
 	for (int i = 0; i < SIDE_COUNT; i++) {
 		if (a->sock[i].fd < 0)
 			continue;
-		overflowed += datagram_overflowed(&a->sock[i]);
-		cut += a->sock[i].cut;
+		overflowed += datagram_overflowed(&a->sock[i]) + a->sock[i].cut;
 	}
 	log_number(rec, "packets-up", a->up);
 	log_number(rec, "packets-down", a->down);
+	if (losses.strangers > 0)
+		log_number(rec, "drop-stranger", losses.strangers);
 	for (int i = 0; i < DROP_COUNT; i++) {
 		/* What waits for a name when all is over is lost too. */
 		uint64_t n = a->dropped[i] + (i == DROP_NAME ? a->names.n_held : 0);
@@ -752,12 +687,12 @@ void associate_log(const struct association *a, struct log_record *rec)
 		if (n > 0)
 			log_number(rec, drop_fields[i], n);
 	}
-	if (overflowed + cut > 0)
-		log_number(rec, "drop-overflow", overflowed + cut);
-	if (a->icmp_remote > 0)
-		log_number(rec, "icmp-errors", a->icmp_remote);
-	if (a->icmp_client > 0)
-		log_number(rec, "icmp-client", a->icmp_client);
+	if (overflowed > 0)
+		log_number(rec, "drop-overflow", overflowed);
+	if (a->icmp_errors > 0)
+		log_number(rec, "icmp-errors", a->icmp_errors);
+	if (a->client.errors > 0)
+		log_number(rec, "icmp-client", a->client.errors);
 }
 
 static void side_closed(struct datagram_socket *sock)
@@ -778,6 +713,7 @@ void associate_close(struct association *a)
 	if (!a)
 		return;
 	a->worker->n_associations--;
+	gate_leave(&a->client);
 	names_fini(&a->names);
 	remotes_fini(&a->remotes);
 	remotes_fini(&a->unasked);

@@ -18,6 +18,7 @@
 #include "server/listener.h"
 #include "server/sandbox.h"
 
+struct gate;
 struct session;
 
 struct worker {
@@ -42,6 +43,7 @@ struct worker {
 	/* Each has the descriptors of two sessions, and is counted beside its own. */
 	unsigned n_associations;
 	unsigned next_udp_port; /* of `udp-ports`: where to go on trying */
+	struct gate *gates;     /* those that associations share */
 	unsigned most_sessions; /* since memory was last given back */
 	unsigned long max_descriptors;
 	bool draining;

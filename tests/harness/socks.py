@@ -11,14 +11,16 @@ TIMEOUT = 10
 CONNECT, BIND, UDP = 1, 2, 3
 
 
-def dial(proxy):
-    """`proxy` is (host, port) or the path of a Unix socket."""
+def dial(proxy, source=None):
+    """`proxy` is (host, port) or the path of a Unix socket; `source` an address to come from."""
     if isinstance(proxy, (str, os.PathLike)):
         sock = socket.socket(socket.AF_UNIX)
     else:
         sock = socket.socket(socket.AF_INET6 if ":" in proxy[0] else socket.AF_INET)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.settimeout(TIMEOUT)
+    if source:
+        sock.bind((source, 0))
     sock.connect(proxy if isinstance(proxy, tuple) else os.fspath(proxy))
     return sock
 

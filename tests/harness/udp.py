@@ -49,8 +49,9 @@ class Association:
     """One that was granted: the control connection, where to send, and a socket to send from."""
 
     def __init__(self, proxy=PROXY, declared=("0.0.0.0", 0), source=None, user=None, password=None,
-                 timeout=socks.TIMEOUT):
-        self.control = socks.dial(proxy)
+                 timeout=socks.TIMEOUT, client=None):
+        """`client` is the address to come from, where the kernel should not choose it."""
+        self.control = socks.dial(proxy, client)
         self.control.settimeout(timeout)
         socks.hello5(self.control, user, password)
         self.control.sendall(socks.request5(*declared, socks.UDP))
