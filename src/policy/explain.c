@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "policy/diag.h"
+#include "policy/offer.h"
 #include "policy/parse_int.h"
 #include "proto/err.h"
 
@@ -401,8 +402,8 @@ static bool say_address(struct out *o, const struct policy *policy,
 		say(o, "deny, because that is this proxy itself\n");
 		return false;
 	}
-	if ((ip_classes(ip) & IP_UNSPECIFIED) ||
-	    ((connect || ask->command == COMMAND_BIND) && (ip_classes(ip) & IP_MULTICAST))) {
+	if ((connect || ask->command == COMMAND_BIND) &&
+	    (ip_classes(ip) & (IP_UNSPECIFIED | IP_MULTICAST))) {
 		say(o, "deny, because nothing can be reached at that address\n");
 		return false;
 	}
@@ -436,24 +437,61 @@ static void say_addresses(
 /* The rules that wait for the address, and what holds where none of them matches. */
 static void say_depends(struct out *o, const struct policy *policy, const struct explain_request *r)
 {
-	struct decision rest = policy_decide_rest(policy, &r->ask);
+	struct decision d = {0};
 
 	say(o, "depends on the address of %s\n", r->ask.name ? r->ask.name : "the peer");
 	for (size_t i = 0; i < policy->n_rules; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
+		enum rule_match match = rule_match(rule, &r->ask);
 
-		if (rule == rest.rule)
+		if (match == RULE_MATCHES) {
+			d.rule = rule;
 			break;
-		if (rule_match(rule, &r->ask) == RULE_WAITS)
+		}
+		if (match == RULE_WAITS)
 			say(o, "  for some: %s, by %s:%u\n    %s\n", rule->allow ? "allow" : "deny",
 			    rule->at.file, rule->at.line, rule->text);
 	}
 	say(o, "  for the rest: ");
-	say_decision(o, &rest);
+	say_decision(o, &d);
 	say(o, "\n");
-	say_rule(o, &rest);
+	say_rule(o, &d);
 	if (r->ask.name)
 		say(o, "  'address IP' in the request says what the name resolves to\n");
+}
+
+/* Is there a way for the client to be known as it says? */
+static bool can_prove(const struct policy *policy, const struct policy_request *ask)
+{
+	for (size_t i = 0; i < policy->n_auths; i++) {
+		const struct policy_auth *auth = &policy->auths[i];
+
+		if (auth->method == ask->method && offer_has(auth, &ask->client, ask->listener) &&
+		    (!ask->user || offer_counts(auth, ask->user, strlen(ask->user))))
+			return true;
+	}
+	return policy->n_auths == 0 && ask->method == AUTH_NONE;
+}
+
+static void say_not_offered(
+    struct out *o, const struct policy *policy, const struct policy_request *ask)
+{
+	unsigned methods = offer_methods(policy, &ask->client, ask->listener);
+	const char *method = words_name(rule_methods, (int)ask->method);
+	const char *before = "";
+
+	if ((methods & ask->method) != 0)
+		say(o, "note: the method %s does not count for %s", method, ask->user);
+	else
+		say(o, "note: the method %s is not offered", method);
+	say(o, ", so such a client is refused before any rule; offered: ");
+	for (const struct word *w = rule_methods; w->text; w++) {
+		if ((methods & (unsigned)w->value) == 0)
+			continue;
+		say(o, "%s%s", before, w->text);
+		before = ", ";
+	}
+	say(o, "%s\n", methods == 0 ? "nothing" : "");
 }
 
 /* What stands in the way before or after the rules. */
@@ -461,11 +499,11 @@ static void say_notes(struct out *o, const struct policy *policy, const struct e
 {
 	const struct policy_request *ask = &r->ask;
 
-	if ((policy->methods & ask->method) == 0)
-		say(o,
-		    "note: the method %s is not offered, so such a client is refused before any "
-		    "rule\n",
-		    words_name(rule_methods, (int)ask->method));
+	if (!can_prove(policy, ask))
+		say_not_offered(o, policy, ask);
+	if (ask->command == COMMAND_RESOLVE)
+		say(o, "note: this version does not serve %s\n",
+		    words_name(rule_commands, (int)ask->command));
 }
 
 /* A BIND to 0.0.0.0 or :: expects anybody: the rules are asked without an address. */

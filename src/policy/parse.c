@@ -403,6 +403,8 @@ static int parse_all(struct parser *p, const char *name)
 	if (!err)
 		err = read_statements(p);
 	if (!err)
+		serve_auth_clients(p);
+	if (!err)
 		err = parse_rules(p);
 	if (err)
 		return err;

@@ -50,6 +50,11 @@ enum setting {
 	SETTING_COUNT = SETTING_TIMEOUT + TIMEOUT_COUNT,
 };
 
+/* An `auth` statement: where it begins, and where its own values have ended. */
+struct auth_tokens {
+	const struct token *statement, *clients;
+};
+
 struct parser {
 	struct arena arena; /* becomes the policy's */
 	struct parse_source *src;
@@ -68,6 +73,8 @@ struct parser {
 	/* Rules wait until every name is known: tokens that begin with `allow` or `deny`. */
 	const struct token **rules;
 	size_t n_rules;
+	/* The same of whom each `auth` of the policy is for. */
+	struct auth_tokens *auths;
 };
 
 /*
@@ -158,5 +165,15 @@ parse_statement serve_listen, serve_auth, serve_limit;
 
 /* A rule, once all names are known. */
 void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rule);
+
+/* The words `from`, `listener` and `user` of an `auth` statement, from `t` on, as the conditions of
+ * a rule; once all names are known. */
+void rule_parse_client(struct parser *p, const struct token *t, struct policy_rule *rule);
+
+/* The words from `t` to before `end` on one line. */
+char *rule_join_words(struct parser *p, const struct token *t, const struct token *end);
+
+/* What `auth` statements say of clients, once all names are known. */
+void serve_auth_clients(struct parser *p);
 
 #endif

@@ -57,10 +57,15 @@ struct policy_listener {
 	bool optional; /* of the built-in default: a host without that family is no error */
 };
 
+struct policy_rule;
+
+/* One way to prove who one is; policy/offer.h says to whom it is offered. */
 struct policy_auth {
-	struct position at;
+	struct position at; /* of the method's word */
+	const char *text;   /* the statement on one line, as written but for white space */
 	enum auth_method method;
-	const char *file; /* of AUTH_PASSWORD */
+	const char *file;              /* AUTH_PASSWORD: the password file */
+	const struct policy_rule *who; /* its `from`, `listener` and `user`, and nothing else */
 };
 
 struct policy_settings {
@@ -89,15 +94,16 @@ struct policy_later {
 	const char *word;
 };
 
-struct policy_rule;
-
 struct policy {
 	struct policy_settings set;
 	struct policy_listener *listeners;
 	size_t n_listeners;
 	struct policy_auth *auths;
 	size_t n_auths;
-	unsigned methods; /* enum auth_method bits to offer: AUTH_NONE where no `auth` is given */
+	/* All enum auth_method bits that are offered to anybody: AUTH_NONE where no `auth` is
+	 * given.
+	 */
+	unsigned methods;
 	struct policy_rule *rules; /* in order; policy/decide.h reads them */
 	size_t n_rules;
 	enum udp_filter widest_filter; /* of all rules */

@@ -61,6 +61,12 @@ extern const struct word rule_filters[];
 /* Does this rule ask who the client is, so that a stranger cannot match it? */
 bool rule_needs_proof(const struct policy_rule *rule);
 
+/* The conditions of a rule that are about the client alone: its address and where it came in, or
+ * who it is. */
+bool rule_is_about_client(
+    const struct policy_rule *rule, const struct ip *client, const char *listener);
+bool rule_is_about_user(const struct policy_rule *rule, const char *user, size_t len);
+
 /* Does a request match this one rule? Without its address that may have to wait. */
 enum rule_match { RULE_PASSES, RULE_MATCHES, RULE_WAITS };
 enum rule_match rule_match(const struct policy_rule *rule, const struct policy_request *req);

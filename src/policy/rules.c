@@ -64,6 +64,7 @@ struct build {
 	const struct word *table;
 	const char *what;
 	unsigned *mask;
+	bool of_auth;     /* no rule: whom an `auth` statement is for */
 	bool after_value; /* what stands before is no list: one value, or the rule's beginning */
 };
 
@@ -368,9 +369,10 @@ static void user_item(struct parser *p, const struct token *t, void *context)
 		parse_fail(p, t, "the name of a user", "an empty name");
 	else if (token_is(t, "any") || token_is(t, "all"))
 		parse_fail(p, t,
-		    "'method password' for everybody who has proved a name, or \"any\" in quotes "
-		    "for a "
-		    "user called so",
+		    b->of_auth
+			? "no 'user' for everybody, or \"any\" in quotes for a user called so"
+			: "'method password' for everybody who has proved a name, or \"any\" in "
+			  "quotes for a user called so",
 		    "'%.*s' is not a user", SHOWN(t));
 	else
 		string_set_add(b->users, &p->arena, t->text, t->len);
@@ -588,8 +590,7 @@ static const struct token *word_sessions(struct parser *p, const struct token *t
 	return parse_number(p, t + 1, 1, 1000000, "a number from 1 to 1000000", &n) ? t + 2 : NULL;
 }
 
-/* The words from `t` to before `end` on one line, for `tabi explain`. */
-static char *join_words(struct parser *p, const struct token *t, const struct token *end)
+char *rule_join_words(struct parser *p, const struct token *t, const struct token *end)
 {
 	size_t cap = 1, len = 0;
 	char *text;
@@ -617,7 +618,7 @@ static char *join_words(struct parser *p, const struct token *t, const struct to
 static void add_term(
     struct parser *p, struct policy_rule *rule, const struct token *t, const struct token *end)
 {
-	const char *term = join_words(p, t, end), *old = rule->terms;
+	const char *term = rule_join_words(p, t, end), *old = rule->terms;
 	size_t cap;
 	char *both;
 
@@ -695,6 +696,14 @@ static bool read_words(struct parser *p, const struct token *t, struct build *b,
 	return true;
 }
 
+static void close_nets(const struct build *b)
+{
+	if (b->from_nets)
+		net_set_close(b->from_nets);
+	if (b->to_nets)
+		net_set_close(b->to_nets);
+}
+
 void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rule)
 {
 	struct build b = {.rule = rule, .after_value = true};
@@ -704,15 +713,37 @@ void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rul
 	rule->at = t->at;
 	for (end = t; end->kind != TOKEN_END; end++)
 		;
-	rule->text = join_words(p, t, end);
+	rule->text = rule_join_words(p, t, end);
 	rule->allow = token_is(t, "allow");
 	if (!read_words(p, t + 1, &b, &said))
 		return;
 	if (!said)
 		parse_fail(p, t, "'all', or words such as from, to, port and user",
 		    "'%.*s' does not say whom or what", SHOWN(t));
-	if (b.from_nets)
-		net_set_close(b.from_nets);
-	if (b.to_nets)
-		net_set_close(b.to_nets);
+	close_nets(&b);
+}
+
+/* The words of an `auth` statement; the values are places in rule_parse_client()'s table. */
+static const struct word client_words[] = {
+    {"from", 0},
+    {"listener", 1},
+    {"user", 2},
+    {NULL, 0},
+};
+
+void rule_parse_client(struct parser *p, const struct token *t, struct policy_rule *rule)
+{
+	static rule_word_parse *const parse[] = {word_from, word_listener, word_user};
+	struct build b = {.rule = rule, .of_auth = true};
+	struct position seen[sizeof(parse) / sizeof(parse[0])] = {0};
+
+	rule->allow = true;
+	while (t && t->kind != TOKEN_END) {
+		const struct word *w = parse_keyword(p, t, client_words, "word");
+
+		if (!w || !parse_once(p, &seen[w->value], t))
+			return;
+		t = parse[w->value](p, t, &b);
+	}
+	close_nets(&b);
 }

@@ -40,19 +40,20 @@ static bool rule_is_for(const struct policy_rule *rule, const struct policy_list
 	return rule->n_listeners == 0;
 }
 
-/* A deny that no request of a stranger gets past. */
-static bool stops_strangers(const struct policy_rule *rule, const struct policy_listener *l)
+/* A deny that no stranger gets past who used that method. */
+static bool stops_strangers(
+    const struct policy_rule *rule, const struct policy_listener *l, enum auth_method method)
 {
 	bool to_all = !rule->to.given || rule->to.any;
-	bool method = rule->methods == 0 || (rule->methods & AUTH_NONE) != 0;
+	bool has_method = rule->methods == 0 || (rule->methods & method) != 0;
 
-	return !rule->allow && to_all && method && rule->n_ports == 0 && !rule->users &&
+	return !rule->allow && to_all && has_method && rule->n_ports == 0 && !rule->users &&
 	       rule->n_groups == 0 && rule->commands == 0 && rule->protocols == 0 &&
 	       rule->n_during == 0 && holds_everybody(&rule->from, l);
 }
 
-/* The rule that lets strangers in at this listener, or NULL. At some hour, to some destination: an
- * open proxy all the same. */
+/* The rule that lets strangers in at this listener who proved nothing, or NULL. At some hour, to
+ * some destination: an open proxy all the same. */
 static const struct policy_rule *opening_rule(
     const struct policy *policy, const struct policy_listener *l)
 {
@@ -61,12 +62,26 @@ static const struct policy_rule *opening_rule(
 
 		if (!rule_is_for(rule, l))
 			continue;
-		if (stops_strangers(rule, l))
+		if (stops_strangers(rule, l, AUTH_NONE))
 			return NULL;
 		if (rule->allow && !rule_needs_proof(rule) && holds_strangers(&rule->from, l))
 			return rule;
 	}
 	return NULL;
+}
+
+/* Is that method offered to strangers at this listener? */
+static bool offers_strangers(
+    const struct policy *policy, const struct policy_listener *l, enum auth_method method)
+{
+	for (size_t i = 0; i < policy->n_auths; i++) {
+		const struct policy_auth *auth = &policy->auths[i];
+
+		if (auth->method == method && rule_is_for(auth->who, l) &&
+		    holds_strangers(&auth->who->from, l))
+			return true;
+	}
+	return policy->n_auths == 0 && method == AUTH_NONE;
 }
 
 /* The unspecified addresses have the class of loopback, and are the opposite of it to listen on. */
@@ -90,6 +105,90 @@ static void check_open(
 	    rule->at.file, rule->at.line);
 }
 
+/* Nobody who comes in there could prove anything: all would be turned away. */
+static void check_offered(
+    const struct policy *policy, const struct policy_listener *l, struct diagnostics *diags)
+{
+	for (size_t i = 0; i < policy->n_auths; i++)
+		if (rule_is_for(policy->auths[i].who, l))
+			return;
+	if (policy->n_auths > 0)
+		diag_add(diags, &l->at, "one without 'listener', or with this one in its list",
+		    "no 'auth' statement is for the clients of '%.60s'", l->text);
+}
+
+/* Do both have a listener in common? */
+static bool share_listener(const struct policy_rule *a, const struct policy_rule *b)
+{
+	for (size_t i = 0; i < a->n_listeners; i++)
+		if (rule_is_for(b, a->listeners[i]))
+			return true;
+	return a->n_listeners == 0;
+}
+
+/* Is there no address in both, as far as their nets tell? Of classes nothing is said. */
+static bool are_apart(const struct place *a, const struct place *b)
+{
+	const bool nets_alone = a->given && b->given && !a->any && !b->any && !a->internet &&
+				!b->internet && a->classes == 0 && b->classes == 0;
+
+	for (size_t i = 0; nets_alone && i < a->n_nets; i++)
+		for (size_t k = 0; k < b->n_nets; k++)
+			if (net_set_meets(a->nets[i], b->nets[k]))
+				return false;
+	return nets_alone;
+}
+
+/* Can this way prove somebody to be a user that the rule is about? */
+static bool share_user(const struct policy_rule *rule, const struct policy_rule *who)
+{
+	bool in_group = rule->n_groups == 0;
+
+	if (!who->users)
+		return true;
+	for (size_t i = 0; i < rule->n_groups; i++)
+		in_group = in_group || string_set_meets(who->users, rule->groups[i]);
+	return in_group && (!rule->users || string_set_meets(who->users, rule->users));
+}
+
+/* The protocols in which a client can use that method. */
+static unsigned protocols_with(enum auth_method method)
+{
+	switch (method) {
+	case AUTH_NONE:
+	case AUTH_CERT:
+		break;
+	case AUTH_PASSWORD:
+		return 1u << PROTO_SOCKS5 | 1u << PROTO_HTTP;
+	case AUTH_GSSAPI:
+		return 1u << PROTO_SOCKS5;
+	}
+	return ~0u;
+}
+
+/* Can somebody match this rule who used that way? A `deny` also sees addresses inside addresses, so
+ * of its nets nothing is concluded. */
+static bool may_match(const struct policy_rule *rule, const struct policy_auth *auth)
+{
+	const bool asks_user = rule->users || rule->n_groups > 0;
+
+	if ((rule->methods != 0 && (rule->methods & auth->method) == 0) ||
+	    (asks_user && auth->method == AUTH_NONE) ||
+	    (rule->protocols != 0 && (rule->protocols & protocols_with(auth->method)) == 0))
+		return false;
+	return share_listener(rule, auth->who) &&
+	       (!rule->allow || !are_apart(&rule->from, &auth->who->from)) &&
+	       share_user(rule, auth->who);
+}
+
+static bool can_match(const struct policy *policy, const struct policy_rule *rule)
+{
+	for (size_t i = 0; i < policy->n_auths; i++)
+		if (may_match(rule, &policy->auths[i]))
+			return true;
+	return policy->n_auths == 0;
+}
+
 /* A rule that can never match is a slip, and one that hides: nothing else would tell. */
 static void check_proof(
     const struct policy *policy, const struct policy_rule *rule, struct diagnostics *diags)
@@ -101,6 +200,11 @@ static void check_proof(
 	else if (rule->methods != 0 && (rule->methods & policy->methods) == 0)
 		diag_add(diags, &rule->at, NULL,
 		    "this rule asks for a method that no 'auth' statement offers");
+	else if (!can_match(policy, rule))
+		diag_add(diags, &rule->at,
+		    "an 'auth' statement for clients that this rule describes",
+		    "this rule matches nobody: no 'auth' statement offers its clients a way to "
+		    "prove what it asks for");
 }
 
 int policy_check_servable(const struct policy *policy, struct diagnostics *diags)
@@ -118,7 +222,9 @@ int policy_check_servable(const struct policy *policy, struct diagnostics *diags
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		const struct policy_listener *l = &policy->listeners[i];
 
-		if (!l->open && !l->unix_path && !is_loopback(l) && (policy->methods & AUTH_NONE))
+		check_offered(policy, l, diags);
+		if (!l->open && !l->unix_path && !is_loopback(l) &&
+		    offers_strangers(policy, l, AUTH_NONE))
 			check_open(policy, l, diags);
 	}
 	/* Of a list that was full before nothing can be told. */

@@ -260,70 +260,101 @@ static const struct word auth_words[] = {
 };
 
 static void add_auth(
-    struct parser *p, const struct token *t, enum auth_method method, const char *file)
+    struct parser *p, const struct auth_tokens *tokens, const struct policy_auth *auth)
 {
 	struct policy *policy = p->policy;
-	struct policy_auth *list;
+	struct policy_auth *list =
+	    arena_append(&p->arena, policy->auths, policy->n_auths, sizeof(*list));
+	struct auth_tokens *all = arena_append(&p->arena, p->auths, policy->n_auths, sizeof(*all));
 
-	for (size_t i = 0; i < policy->n_auths; i++) {
-		const struct policy_auth *other = &policy->auths[i];
-
-		if (other->method == method) {
-			parse_fail(p, t, NULL,
-			    "'auth %.*s' does what the one of %s:%u does already", SHOWN(t),
-			    other->at.file, other->at.line);
-			return;
-		}
-	}
-	list = arena_append(&p->arena, policy->auths, policy->n_auths, sizeof(*list));
-	if (!list)
+	if (!list || !all)
 		return;
 	policy->auths = list;
-	list[policy->n_auths++] = (struct policy_auth){.at = t->at, .method = method, .file = file};
+	p->auths = all;
+	all[policy->n_auths] = *tokens;
+	list[policy->n_auths++] = *auth;
 }
 
-/* `gssapi keytab FILE`: the keytab may be left to the system's default. */
-static bool gssapi_values(struct parser *p, const struct token *t)
+/* `gssapi keytab FILE`: the keytab may be left to the system's default. Returns the token behind,
+ * or NULL. */
+static const struct token *gssapi_values(struct parser *p, const struct token *t)
 {
-	if (t->kind == TOKEN_END)
-		return true;
-	if (!token_is(t, "keytab")) {
-		parse_fail(p, t, "keytab FILE", "unknown word '%.*s' after 'gssapi'", SHOWN(t));
-		return false;
-	}
-	return parse_path(p, t + 1, "the file of the keytab") && parse_end(p, t + 2);
+	if (!token_is(t, "keytab"))
+		return t;
+	return parse_path(p, t + 1, "the file of the keytab") ? t + 2 : NULL;
 }
 
 void serve_auth(struct parser *p, const struct token *t)
 {
-	const struct word *w = parse_keyword(p, ++t, auth_words, "method");
+	const struct token *statement = t++, *next = t + 1;
+	const struct word *w = parse_keyword(p, t, auth_words, "method");
+	struct policy_auth auth = {.at = t->at, .method = AUTH_NONE};
 
 	if (!w)
 		return;
 	switch ((enum auth_word)w->value) {
 	case AUTH_WORD_NONE:
-		if (parse_end(p, t + 1))
-			add_auth(p, t, AUTH_NONE, NULL);
 		break;
 	case AUTH_WORD_PASSWORD:
-		if (parse_path(p, t + 1, "the path of the password file") && parse_end(p, t + 2))
-			add_auth(p, t, AUTH_PASSWORD, t[1].text);
+		auth.method = AUTH_PASSWORD;
+		auth.file = next->text;
+		next = parse_path(p, next, "the path of the password file") ? next + 1 : NULL;
 		break;
 	case AUTH_WORD_GSSAPI:
-		if (gssapi_values(p, t + 1))
-			add_auth(p, t, AUTH_GSSAPI, NULL);
+		auth.method = AUTH_GSSAPI;
+		next = gssapi_values(p, next);
 		parse_later(p, t);
 		break;
 	case AUTH_WORD_PAM:
-		if (parse_path(p, t + 1, "the name of the PAM service") && parse_end(p, t + 2))
-			add_auth(p, t, AUTH_PASSWORD, NULL);
+		auth.method = AUTH_PASSWORD;
+		next = parse_path(p, next, "the name of the PAM service") ? next + 1 : NULL;
 		parse_later(p, t);
 		break;
 	case AUTH_WORD_IDENT:
-		parse_end(p, t + 1);
 		parse_later(p, t);
 		break;
 	}
+	if (next)
+		add_auth(p, &(struct auth_tokens){statement, next}, &auth);
+}
+
+/* The same statement once more is a slip: no client is any different by it. */
+static void check_twice(struct parser *p, const struct policy_auth *auth)
+{
+	for (const struct policy_auth *other = p->policy->auths; other < auth; other++) {
+		if (strcmp(other->text, auth->text) != 0)
+			continue;
+		diag_add(p->diags, &auth->at, NULL,
+		    "'%.100s' does what the one of %s:%u does already", auth->text, other->at.file,
+		    other->at.line);
+		return;
+	}
+}
+
+static void read_clients(
+    struct parser *p, struct policy_auth *auth, const struct auth_tokens *tokens)
+{
+	struct policy_rule *who = arena_alloc(&p->arena, sizeof(*who));
+	const struct token *end = tokens->clients;
+
+	if (!who)
+		return;
+	rule_parse_client(p, tokens->clients, who);
+	auth->who = who;
+	if (auth->method == AUTH_NONE && who->users)
+		diag_add(p->diags, &auth->at, "'from' and 'listener' alone",
+		    "with 'none' nobody proves to be anybody, so there is no 'user'");
+	while (end->kind != TOKEN_END)
+		end++;
+	auth->text = rule_join_words(p, tokens->statement, end);
+	if (auth->text)
+		check_twice(p, auth);
+}
+
+void serve_auth_clients(struct parser *p)
+{
+	for (size_t i = 0; i < p->policy->n_auths && !diag_full(p->diags); i++)
+		read_clients(p, &p->policy->auths[i], &p->auths[i]);
 }
 
 enum limit_word { LIMIT_SESSIONS, LIMIT_RATE, LIMIT_QUOTA };

@@ -139,6 +139,18 @@ bool net_set_has(const struct net_set *s, const struct ip *ip)
 	return low > 0 && compare(ip, &s->ranges[low - 1].last) <= 0;
 }
 
+bool net_set_meets(const struct net_set *a, const struct net_set *b)
+{
+	/* Of two ranges that overlap one holds the beginning of the other. */
+	for (size_t i = 0; i < a->n; i++)
+		if (net_set_has(b, &a->ranges[i].first))
+			return true;
+	for (size_t i = 0; i < b->n; i++)
+		if (net_set_has(a, &b->ranges[i].first))
+			return true;
+	return false;
+}
+
 /* What a name in the table stands for. */
 struct host_entry {
 	bool itself, below;
@@ -191,4 +203,15 @@ bool string_set_add(struct string_set *s, struct arena *a, const char *text, siz
 bool string_set_has(const struct string_set *s, const char *text, size_t len)
 {
 	return table_get(&s->strings, text, len) != NULL;
+}
+
+bool string_set_meets(const struct string_set *a, const struct string_set *b)
+{
+	for (size_t i = 0; i < a->strings.size; i++) {
+		const struct table_slot *slot = &a->strings.slots[i];
+
+		if (slot->key && string_set_has(b, slot->key, slot->len))
+			return true;
+	}
+	return false;
 }

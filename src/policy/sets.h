@@ -31,6 +31,8 @@ bool net_set_add(struct net_set *s, struct arena *a, const struct ip *net, unsig
 void net_set_close(struct net_set *s);
 
 bool net_set_has(const struct net_set *s, const struct ip *ip);
+/* Is there an address in both? */
+bool net_set_meets(const struct net_set *a, const struct net_set *b);
 
 /* The address with all bits behind `prefix` cleared. */
 struct ip net_base(const struct ip *ip, unsigned prefix);
@@ -55,5 +57,7 @@ struct string_set {
 
 bool string_set_add(struct string_set *s, struct arena *a, const char *text, size_t len);
 bool string_set_has(const struct string_set *s, const char *text, size_t len);
+/* Is there a string in both? */
+bool string_set_meets(const struct string_set *a, const struct string_set *b);
 
 #endif

@@ -115,6 +115,12 @@ static int ask_caller(struct accept *a)
 	return WIRE_DONE;
 }
 
+/* Of a client that is offered nothing the reason is not what it can do. */
+static int no_method(const struct accept *a)
+{
+	return a->methods == 0 ? ERR_NOT_OFFERED : ERR_NO_METHOD;
+}
+
 /* What is not here is read to its end all the same, and then refused. */
 static enum command socks4_command(uint8_t code)
 {
@@ -159,7 +165,7 @@ static int step_socks4(struct accept *a, struct wire_reader *in)
 	keep_bytes(a->claim, &a->claim_len, q.user, q.user_len);
 	a->command = socks4_command(q.command);
 	if (!(a->methods & AUTH_NONE))
-		return ERR_NO_METHOD;
+		return no_method(a);
 	if (a->command == COMMAND_NONE)
 		return ERR_COMMAND;
 	rc = socks4_target(a, &q);
@@ -187,7 +193,7 @@ static int step_greeting(struct accept *a, struct wire_reader *in, struct wire_w
 		socks5_write_choice(out, SOCKS5_METHOD_NONE);
 		a->state = ACCEPT_AT_REQUEST;
 	} else {
-		return ERR_NO_METHOD;
+		return no_method(a);
 	}
 	return WIRE_DONE;
 }
@@ -299,7 +305,7 @@ static int http_authenticate(
 
 	a->user_len = 0;
 	if (!(a->methods & AUTH_PASSWORD) || (q->n_credentials == 0 && a->methods & AUTH_NONE))
-		return a->methods & AUTH_NONE ? ask_caller(a) : ERR_NO_METHOD;
+		return a->methods & AUTH_NONE ? ask_caller(a) : no_method(a);
 	if (q->n_credentials == 0)
 		return challenge(a, ERR_NO_METHOD, out);
 	rc = http_decode_basic(&q->credentials, buf, &credentials);

@@ -89,7 +89,7 @@ enum accept_state {
 struct accept {
 	enum accept_state state;
 	enum proto proto;
-	unsigned methods;        /* enum auth_method bits that this listener offers */
+	unsigned methods;        /* enum auth_method bits that this client is offered */
 	enum auth_method method; /* in force once the request is asked */
 	bool userpass_unasked;   /* SOCKS5: credentials came although method "none" was chosen */
 	uint8_t http_tries;      /* how many 407 were sent */
@@ -115,8 +115,8 @@ struct accept {
 	struct addr target;
 };
 
-/* `methods`: the enum auth_method bits to offer; SOCKS4 is served only where AUTH_NONE is among
- * them. */
+/* `methods`: the enum auth_method bits to offer, perhaps none; SOCKS4 is served only where
+ * AUTH_NONE is among them. */
 void accept_init(struct accept *a, unsigned methods);
 
 /* Wipes what is secret. The struct may then be freed or used again after accept_init(). */

@@ -51,6 +51,8 @@ static const struct err_row rows[] = {
 
     {ERR_NO_METHOD, SOCKS5_NOT_ALLOWED, 407, "no-method", "no acceptable authentication method"},
     {ERR_AUTH, SOCKS5_NOT_ALLOWED, 407, "bad-credentials", "wrong user or password"},
+    {ERR_NOT_OFFERED, SOCKS5_NOT_ALLOWED, 403, "not-offered",
+	"no authentication method is offered to this client"},
     {ERR_DENIED, SOCKS5_NOT_ALLOWED, 403, "denied", "denied by policy"},
     {ERR_SELF, SOCKS5_NOT_ALLOWED, 403, "self", "the destination is this proxy"},
 

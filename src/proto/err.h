@@ -25,8 +25,9 @@ enum err {
 	ERR_TRUNCATED = -1008,    /* the peer ended in the middle of a message */
 
 	/* Who the client is. */
-	ERR_NO_METHOD = -1020, /* no authentication method in common */
-	ERR_AUTH = -1021,      /* wrong user or password */
+	ERR_NO_METHOD = -1020,   /* no authentication method in common */
+	ERR_AUTH = -1021,        /* wrong user or password */
+	ERR_NOT_OFFERED = -1025, /* there is no method at all for this client */
 
 	/* What the policy says. */
 	ERR_DENIED = -1030,    /* a rule, or no rule, denies it */

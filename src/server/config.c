@@ -86,9 +86,9 @@ static int find_passwords(struct loading *l, const struct policy_auth *auth, con
 	return err;
 }
 
-static int read_passwords(struct loading *l, const struct policy_auth *auth, const char *path)
+static int read_passwords(struct loading *l, const struct policy_auth *auth, const char *path,
+    struct password_table **ret)
 {
-	struct config *config = l->config;
 	const char *why = NULL;
 	const struct text *t;
 	unsigned line = 0;
@@ -97,12 +97,9 @@ static int read_passwords(struct loading *l, const struct policy_auth *auth, con
 
 	if (err)
 		return err;
-	err = password_table_new(
-	    &config->passwords[config->n_passwords], t->data, t->len, &line, &why);
-	if (err == 0) {
-		config->n_passwords++;
+	err = password_table_new(ret, t->data, t->len, &line, &why);
+	if (err == 0)
 		return 0;
-	}
 	snprintf(text, sizeof(text), "line %u: %s", line, why ? why : strerror(-err));
 	complain_about(l, auth, path, text);
 	return err;
@@ -121,10 +118,10 @@ static int read_all_passwords(struct loading *l)
 		char *path;
 		int e;
 
-		if (a->method != AUTH_PASSWORD)
+		if (!a->file)
 			continue;
 		path = path_beside(a->file, a->at.file);
-		e = path ? read_passwords(l, a, path) : -ENOMEM;
+		e = path ? read_passwords(l, a, path, &l->config->passwords[i]) : -ENOMEM;
 		free(path);
 		if (e)
 			err = e;
@@ -253,7 +250,7 @@ void config_unref(struct config *config)
 {
 	if (!config || --config->refs > 0)
 		return;
-	for (size_t i = 0; i < config->n_passwords; i++)
+	for (size_t i = 0; config->passwords && i < config->policy->n_auths; i++)
 		password_table_free(config->passwords[i]);
 	free(config->passwords);
 	policy_free(config->policy);

@@ -20,8 +20,7 @@ struct password_table;
 struct config {
 	unsigned refs; /* counted in the loop's thread only */
 	struct policy *policy;
-	struct password_table **passwords; /* one per `auth password`, in order */
-	size_t n_passwords;
+	struct password_table **passwords; /* one for each `auth`; NULL where it has no file */
 	struct texts texts;
 };
 

@@ -44,7 +44,7 @@ int converse_answer(struct session *s, const struct wire_writer *out)
 
 static void converse(struct session *s);
 
-static void on_auth(void *ctx, bool ok)
+static void on_auth(void *ctx, int err)
 {
 	struct session *s = ctx;
 	uint8_t buf[ACCEPT_OUTPUT_MAX];
@@ -52,11 +52,16 @@ static void on_auth(void *ctx, bool ok)
 
 	s->hs->check = NULL;
 	s->state = SESSION_HANDSHAKE;
-	if (!ok) {
+	/* No word of a failure of the client's, for which it may be banned. */
+	if (err && err != ERR_AUTH) {
+		session_end(s, err);
+		return;
+	}
+	if (err) {
 		session_note(s);
 		session_log_auth_failure(s);
 	}
-	accept_auth_result(&s->hs->accept, ok, &out);
+	accept_auth_result(&s->hs->accept, err == 0, &out);
 	if (converse_answer(s, &out) != 0)
 		session_end(s, ERR_CLIENT_RESET);
 	else
@@ -66,12 +71,13 @@ static void on_auth(void *ctx, bool ok)
 static void begin_auth(struct session *s)
 {
 	struct handshake *hs = s->hs;
+	const struct auth_client client = {.ip = s->client, .listener = s->listener->text};
 	int err;
 
 	s->state = SESSION_AUTH;
 	session_wait(s, WATCH_ERROR);
 	err = auth_check_start(
-	    s->worker->auth, s->config, &s->client, &hs->accept, on_auth, s, &hs->check);
+	    s->worker->auth, s->config, &client, &hs->accept, on_auth, s, &hs->check);
 	if (err)
 		session_end(s, err);
 }

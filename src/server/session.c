@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "net/sockaddr.h"
+#include "policy/offer.h"
 #include "proto/err.h"
 #include "server/associate.h"
 #include "server/converse.h"
@@ -260,17 +261,6 @@ void session_listening(struct session *s, const struct addr *told)
 		session_wait(s, WATCH_READ);
 }
 
-/* The answer is all that such a connection is for (protocol.md section 8.1). */
-void session_resolved(struct session *s, const struct addr *found)
-{
-	uint8_t buf[ACCEPT_OUTPUT_MAX];
-	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
-
-	s->hs->found = *found;
-	accept_reply(&s->hs->accept, ERR_OK, found, &out);
-	session_end(s, converse_answer(s, &out));
-}
-
 /* ---- a UDP association ---- */
 
 /* RFC 1928: the association ends when its connection does. Nothing else on it means anything. */
@@ -446,11 +436,11 @@ static struct session *make(
 	relay_init(&s->relay, &worker->relay, relay_over);
 	s->hs = hs;
 	hs->session = s;
-	accept_init(&hs->accept, worker->config->policy->methods);
 	s->worker = worker;
 	s->config = config_ref(worker->config);
 	s->listener = listener;
 	s->client = peer->kind == ADDR_IP ? peer->ip : loopback_v4;
+	accept_init(&hs->accept, offer_methods(s->config->policy, &s->client, listener->text));
 	s->client_port = peer->port;
 	s->began = loop_now(&worker->loop);
 	s->state = SESSION_HANDSHAKE;

@@ -4,11 +4,9 @@ and answers that can be held back."""
 
 import threading
 
-from dnsstub import (
-    DROP, NXDOMAIN, SERVFAIL, Alternate, DnsStub, Pointer, Records, canonical, parse_query, reverse,
-)  # fmt: skip
+from dnsstub import DROP, NXDOMAIN, SERVFAIL, Alternate, DnsStub, Records, canonical, parse_query
 
-__all__ = ["DROP", "NXDOMAIN", "SERVFAIL", "Alternate", "Dns", "Pointer", "Records", "reverse"]
+__all__ = ["DROP", "NXDOMAIN", "SERVFAIL", "Alternate", "Dns", "Records"]
 
 
 class Dns(DnsStub):

@@ -279,3 +279,110 @@ def test_missing_password_file_is_refused(tabi, tmp_path):
     assert program.wait_exit() != 0
     program.stopped = True
     assert f"{tmp_path}/none" in program.log()
+
+
+def first_file(tmp_path, name, user, password):
+    path = tmp_path / name
+    done = run("passwd", str(path), user, input=password + "\n")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+SOME = "127.0.0.2"  # for whom `auth none` is, beside everybody's password
+OTHERS = "127.0.0.3"
+
+
+def from_address(address):
+    return socket.create_connection(PROXY, timeout=10, source_address=(address, 0))
+
+
+def chosen(address, *methods):
+    """What SOCKS5 answers to a greeting that comes from that address."""
+    with from_address(address) as sock:
+        sock.sendall(socks.greeting(*methods))
+        return socks.recv_exact(sock, 2)
+
+
+@pytest.mark.case("N3", "N4")
+def test_methods_by_address(tabi, target, users):
+    """`auth none from NET` beside `auth password`: no password is needed there, and only there."""
+    target(targets.echo)
+    program = tabi(local(f"auth none from {SOME}", f"auth password {users}"))
+    assert chosen(SOME, 0) == b"\x05\x00"
+    assert chosen(SOME, 0, 2) == b"\x05\x02"
+    assert chosen(OTHERS, 0) == b"\x05\xff"
+    assert chosen(OTHERS, 0, 2) == b"\x05\x02"
+    for address, code in ((SOME, 90), (OTHERS, 91)):
+        with from_address(address) as sock:
+            sock.sendall(socks.request4("127.0.0.1", 7000))
+            assert socks.recv_exact(sock, 8)[1] == code
+    for address, status in ((SOME, 200), (OTHERS, 407)):
+        with from_address(address) as sock:
+            sock.sendall(socks.request_http("127.0.0.1:7000"))
+            assert socks.recv_head(sock)[0] == status
+    with from_address(OTHERS) as sock:
+        sock.sendall(
+            socks.request_http("127.0.0.1:7000", socks.basic("alice", "secret"))
+        )
+        assert socks.recv_head(sock)[0] == 200
+    program.wait_session(reason="no-method", protocol="socks5")
+
+
+def test_whom_nothing_is_offered(tabi, target, users):
+    """No statement is for this client: every protocol refuses it, and the log says why."""
+    seen = target()
+    program = tabi(local(f"auth password {users} from {SOME}"))
+    with from_address(OTHERS) as sock:
+        sock.sendall(socks.greeting(0, 1, 2))
+        assert socks.recv_end(sock) == (b"\x05\xff", "eof")
+    with from_address(OTHERS) as sock:
+        sock.sendall(socks.request4("127.0.0.1", 7000))
+        assert socks.recv_end(sock)[0][:2] == b"\x00\x5b"
+    with from_address(OTHERS) as sock:
+        sock.sendall(
+            socks.request_http("127.0.0.1:7000", socks.basic("alice", "secret"))
+        )
+        status, head = socks.recv_head(sock)
+        assert status == 403 and socks.header(head, b"Proxy-Authenticate") is None
+    for protocol in ("socks5", "socks4", "http"):
+        program.wait_session(protocol=protocol, reason="not-offered")
+    assert seen.accepted == 0
+
+
+def ask(address, user, password):
+    """The status of RFC 1929, or None where no password is wanted there."""
+    with from_address(address) as sock:
+        sock.sendall(socks.greeting(2))
+        if socks.recv_exact(sock, 2) != b"\x05\x02":
+            return None
+        sock.sendall(socks.userpass(user, password))
+        return socks.recv_exact(sock, 2)[1]
+
+
+def test_which_file_counts_for_whom(tabi, users, tmp_path):
+    """Files for all, for some addresses, and for some users; being known from one place proves
+    nothing at another."""
+    inside = first_file(tmp_path, "inside", "ian", "indoors")
+    mine = first_file(tmp_path, "mine", "alice", "other")
+    tabi(
+        local(
+            f"auth password {users}",
+            f"auth password {inside} from {SOME}",
+            f"auth password {mine} user root",
+        )
+    )
+    for _ in range(2):  # the second time from the cache
+        assert ask(SOME, "ian", "indoors") == 0
+        assert ask(OTHERS, "ian", "indoors") != 0
+        assert ask(OTHERS, "alice", "secret") == 0
+        assert ask(OTHERS, "alice", "other") != 0
+
+
+def test_a_user_out_of_a_list_takes_as_long(tabi, tmp_path):
+    """The right password of a user for whom the file does not count costs what a wrong one costs:
+    one hash, however often it is tried."""
+    path = first_file(tmp_path, "users", "alice", "secret")
+    program = tabi(local(f"auth password {path} user bob", "log level debug"))
+    for tries in range(1, 4):
+        assert ask(OTHERS, "alice", "secret") != 0
+        assert program.log().count(" password-hash ") == tries

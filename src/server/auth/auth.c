@@ -6,57 +6,40 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "net/log.h"
+#include "policy/offer.h"
 #include "proto/err.h"
 #include "server/auth/cache.h"
-#include "server/auth/limit.h"
-#include "server/auth/password.h"
+#include "server/auth/source.h"
 
 /* How often those who were wrong too often are looked at again: a token's time with one worker. */
 #define TICK_MS 100
 
-struct auth_check {
-	struct job job; /* first: the thread pool knows the check by it */
-	struct auth *auth;
-	struct config *config; /* a reference is held */
-	struct lane *lane;
-	struct queue *queue;     /* that it waits in; NULL while it runs or is answered */
-	struct auth_check *next; /* in its queue, or among the answered */
-	auth_fn *fn;             /* NULL: cancelled */
-	void *ctx;
-	bool ok;
-	struct cache_digest digest;
-	struct limit_key key;
-	uint8_t user_len, password_len;
-	char user[ACCEPT_CREDENTIAL_MAX];
-	char password[ACCEPT_CREDENTIAL_MAX];
-};
-
-struct queue {
-	struct auth_check *first, **last;
-	size_t n;
-};
-
-struct lane {
-	struct queue held;  /* may not be tried yet, server/auth/limit.h */
-	struct queue ready; /* wait for a thread */
+/* Those who come from one place. */
+struct auth_lane {
+	struct auth_queue held;              /* may not be tried yet, server/auth/limit.h */
+	struct auth_queue ready[AUTH_KINDS]; /* wait for a place */
+	size_t asked[AUTH_KINDS];            /* have one */
 };
 
 struct auth {
 	struct loop *loop;
 	uint64_t secret;
-	size_t held, ready, running, n_answered;
-	unsigned turn; /* the lane to look at next */
-	struct lane lanes[AUTH_LANES];
+	size_t held, ready[AUTH_KINDS], asked[AUTH_KINDS], n_answered;
+	unsigned turn[AUTH_KINDS]; /* the lane to look at next */
+	struct auth_lane lanes[AUTH_LANES];
 	struct cache *cache;
 	struct config *cached_for; /* a reference, so that no other one can come to its place */
-	/* Answered without a thread, to be told when the loop turns. */
+	/* Answered without a source, to be told when the loop turns. */
 	struct auth_check *answered, **last_answered;
 	struct timer tell;
 	struct limit *limit; /* NULL before the first check tells how many workers there are */
 	struct timer tick;   /* runs while a check is held */
 	bool ticking;
 	unsigned open_timers;
+};
+
+static const struct auth_source *const sources[AUTH_KINDS] = {
+    [AUTH_BY_FILE] = &auth_source_file,
 };
 
 static void tell_answers(struct timer *timer);
@@ -78,10 +61,11 @@ int auth_new(struct auth **ret_auth, struct loop *loop)
 		return err;
 	}
 	for (size_t i = 0; i < AUTH_LANES; i++) {
-		struct lane *lane = &auth->lanes[i];
+		struct auth_lane *lane = &auth->lanes[i];
 
 		lane->held.last = &lane->held.first;
-		lane->ready.last = &lane->ready.first;
+		for (size_t kind = 0; kind < AUTH_KINDS; kind++)
+			lane->ready[kind].last = &lane->ready[kind].first;
 	}
 	auth->last_answered = &auth->answered;
 	timer_init(&auth->tell, loop, tell_answers);
@@ -120,11 +104,15 @@ void auth_free(struct auth *auth)
 
 size_t auth_pending(const struct auth *auth)
 {
-	return auth->held + auth->ready + auth->running + auth->n_answered;
+	size_t n = auth->held + auth->n_answered;
+
+	for (size_t kind = 0; kind < AUTH_KINDS; kind++)
+		n += auth->ready[kind] + auth->asked[kind];
+	return n;
 }
 
 /* Multiply-xorshift over the IPv4 address or the IPv6 /64: only has to be unaimable, not strong. */
-static struct lane *lane_of(struct auth *auth, const struct ip *source)
+static struct auth_lane *lane_of(struct auth *auth, const struct ip *source)
 {
 	uint64_t high, low;
 
@@ -142,8 +130,37 @@ static void check_free(struct auth_check *check)
 {
 	config_unref(check->config);
 	explicit_bzero(check->password, sizeof(check->password));
-	explicit_bzero(&check->digest, sizeof(check->digest));
 	free(check);
+}
+
+/* ---- which sources a check goes to ---- */
+
+/* Credentials are checked against files; other methods have other ways. */
+static bool is_asked(const struct auth_check *check, size_t statement)
+{
+	const struct policy_auth *auth = &check->config->policy->auths[statement];
+
+	return auth->method == AUTH_PASSWORD &&
+	       offer_has(auth, &check->client.ip, check->client.listener);
+}
+
+/* Moves check->statement on to the first from `statement` on that is to be asked. Returns whether
+ * there is one. */
+static bool move_on(struct auth_check *check, size_t statement)
+{
+	size_t n = check->config->policy->n_auths;
+
+	while (statement < n && !is_asked(check, statement))
+		statement++;
+	check->statement = statement;
+	return statement < n;
+}
+
+/* Of the statement that it has come to. */
+static enum auth_kind kind_of(const struct auth_check *check)
+{
+	(void)check;
+	return AUTH_BY_FILE;
 }
 
 /* ---- what is known already ---- */
@@ -158,30 +175,59 @@ static void use_cache_for(struct auth *auth, struct config *config)
 	auth->cached_for = config_ref(config);
 }
 
-/* Has the answer told from the loop if it is known. `check` is in no queue and has its tokens, or
- * this would tell a guesser, as often as he likes, who is logged in with what. */
-static bool answer_from_cache(struct auth_check *check)
+/* What the cache knows these credentials by, where the statement at hand proved them. */
+static int digest_of(const struct auth_check *check, struct cache_digest *ret_digest)
+{
+	return cache_digest(check->auth->cache, &check->config->policy->auths[check->statement],
+	    check->user, check->user_len, check->password, check->password_len, ret_digest);
+}
+
+static bool is_cached(struct auth_check *check)
+{
+	struct auth *auth = check->auth;
+	struct cache_digest digest;
+	bool found = false;
+
+	use_cache_for(auth, check->config);
+	for (bool more = move_on(check, 0); more && !found;
+	     more = move_on(check, check->statement + 1))
+		found = digest_of(check, &digest) == 0 &&
+			cache_has(auth->cache, &digest, loop_now(auth->loop));
+	explicit_bzero(&digest, sizeof(digest));
+	return found;
+}
+
+static void remember(struct auth_check *check)
+{
+	struct auth *auth = check->auth;
+	struct cache_digest digest;
+
+	if (check->config != auth->cached_for || digest_of(check, &digest) != 0)
+		return;
+	cache_add(auth->cache, &digest, loop_now(auth->loop));
+	explicit_bzero(&digest, sizeof(digest));
+}
+
+/* ---- the answer ---- */
+
+static void tell(struct auth_check *check)
+{
+	if (check->fn)
+		check->fn(check->ctx, check->verdict);
+	check_free(check);
+}
+
+/* From the loop; `check` is in no queue. */
+static void tell_soon(struct auth_check *check, int verdict)
 {
 	struct auth *auth = check->auth;
 
-	use_cache_for(auth, check->config);
-	if (!cache_has(auth->cache, &check->digest, loop_now(auth->loop)))
-		return false;
-	limit_right(auth->limit, &check->key);
-	check->ok = true;
+	check->verdict = verdict;
 	check->next = NULL;
 	*auth->last_answered = check;
 	auth->last_answered = &check->next;
 	auth->n_answered++;
 	timer_start(&auth->tell, 0);
-	return true;
-}
-
-static void tell(struct auth_check *check)
-{
-	if (check->fn)
-		check->fn(check->ctx, check->ok);
-	check_free(check);
 }
 
 static void tell_answers(struct timer *timer)
@@ -199,36 +245,28 @@ static void tell_answers(struct timer *timer)
 	}
 }
 
-/* ---- what is not ---- */
-
-/* One that had to be hashed; the tests count these. */
-static void log_hash(const struct auth_check *check)
+/* Has the answer told if it is known. `check` is in no queue and has its tokens, or this would tell
+ * a guesser, as often as he likes, who is logged in with what. */
+static bool answer_from_cache(struct auth_check *check)
 {
-	struct log_record rec;
-
-	log_begin(&rec, LOG_AT_DEBUG, "password-hash");
-	log_bytes(&rec, "user", check->user, check->user_len);
-	log_end(&rec);
-}
-
-/* On a thread. */
-static void work(struct job *job)
-{
-	struct auth_check *check = (struct auth_check *)job;
-
-	check->ok = password_check(check->config->passwords, check->config->n_passwords,
-	    check->user, check->user_len, check->password, check->password_len);
+	if (!is_cached(check))
+		return false;
+	limit_right(check->auth->limit, &check->key);
+	tell_soon(check, 0);
+	return true;
 }
 
 /* ---- who waits ---- */
 
 /* How many wait in this kind of queue, in all lanes. */
-static size_t *total_of(struct auth_check *check, const struct queue *queue)
+static size_t *total_of(struct auth_check *check, const struct auth_queue *queue)
 {
-	return queue == &check->lane->held ? &check->auth->held : &check->auth->ready;
+	if (queue == &check->lane->held)
+		return &check->auth->held;
+	return &check->auth->ready[queue - check->lane->ready];
 }
 
-static void enter(struct auth_check *check, struct queue *queue)
+static void enter(struct auth_check *check, struct auth_queue *queue)
 {
 	check->queue = queue;
 	check->next = NULL;
@@ -242,7 +280,7 @@ static void enter(struct auth_check *check, struct queue *queue)
 static struct auth_check *leave(struct auth_check **at)
 {
 	struct auth_check *check = *at;
-	struct queue *queue = check->queue;
+	struct auth_queue *queue = check->queue;
 
 	*at = check->next;
 	if (!*at)
@@ -253,20 +291,27 @@ static struct auth_check *leave(struct auth_check **at)
 	return check;
 }
 
+/* To the first source, unless the answer is known. */
+static void set_out(struct auth_check *check)
+{
+	if (answer_from_cache(check))
+		return;
+	if (move_on(check, 0))
+		enter(check, &check->lane->ready[kind_of(check)]);
+	else
+		tell_soon(check, ERR_AUTH);
+}
+
 /* Lets those of a lane go on who may, first come, first served. */
-static void admit(struct auth *auth, struct lane *lane)
+static void admit(struct auth *auth, struct auth_lane *lane)
 {
 	struct auth_check **at = &lane->held.first;
 
 	while (*at) {
-		if (!limit_take(auth->limit, &(*at)->key, loop_now(auth->loop))) {
+		if (limit_take(auth->limit, &(*at)->key, loop_now(auth->loop)))
+			set_out(leave(at));
+		else
 			at = &(*at)->next;
-		} else {
-			struct auth_check *check = leave(at);
-
-			if (!answer_from_cache(check))
-				enter(check, &lane->ready);
-		}
 	}
 	if (auth->held > 0 && !auth->ticking) {
 		auth->ticking = true;
@@ -274,56 +319,97 @@ static void admit(struct auth *auth, struct lane *lane)
 	}
 }
 
-/* ---- the threads ---- */
+/* ---- who is asked ---- */
 
 static void run_next(struct auth *auth);
 
-static void done(struct job *job)
+/* The last source was asked, or one said yes. */
+static void finish(struct auth_check *check)
 {
-	struct auth_check *check = (struct auth_check *)job;
 	struct auth *auth = check->auth;
-	struct lane *lane = check->lane;
+	struct auth_lane *lane = check->lane;
 
-	auth->running--;
-	if (check->ok)
-		limit_right(auth->limit, &check->key);
-	else
+	if (check->verdict == ERR_AUTH)
 		limit_wrong(auth->limit, &check->key, loop_now(auth->loop));
-	if (check->ok && check->config == auth->cached_for)
-		cache_add(auth->cache, &check->digest, loop_now(auth->loop));
+	else if (check->verdict == 0 || check->fn)
+		limit_right(auth->limit, &check->key); /* or there was no answer to learn from */
+	if (check->verdict == 0)
+		remember(check);
 	tell(check);
 	/* A token may have come back. */
 	admit(auth, lane);
+}
+
+/* A source has said no, or could not say: what was not asked cannot be told from a no. */
+static void go_on(struct auth_check *check, int err)
+{
+	if (err != ERR_AUTH)
+		check->verdict = ERR_UNAVAILABLE;
+	if (check->fn && move_on(check, check->statement + 1))
+		enter(check, &check->lane->ready[kind_of(check)]);
+	else
+		finish(check);
+}
+
+void auth_source_answer(struct auth_check *check, int err)
+{
+	struct auth *auth = check->auth;
+	enum auth_kind kind = kind_of(check);
+
+	auth->asked[kind]--;
+	check->lane->asked[kind]--;
+	check->asked = false;
+	if (err == 0) {
+		check->verdict = 0;
+		finish(check);
+	} else {
+		go_on(check, err);
+	}
 	run_next(auth);
 }
 
-static struct auth_check *take_next(struct auth *auth)
+/* Of the lanes whose turn it is, the first that has somebody waiting and not too many there. */
+static struct auth_check *take_next(struct auth *auth, enum auth_kind kind)
 {
-	while (auth->ready > 0) {
-		struct lane *lane = &auth->lanes[auth->turn++ % AUTH_LANES];
+	for (size_t i = 0; auth->ready[kind] > 0 && i < AUTH_LANES; i++) {
+		struct auth_lane *lane = &auth->lanes[auth->turn[kind]++ % AUTH_LANES];
 
-		if (lane->ready.first)
-			return leave(&lane->ready.first);
+		if (lane->ready[kind].first && lane->asked[kind] < sources[kind]->places_each)
+			return leave(&lane->ready[kind].first);
 	}
 	return NULL;
 }
 
+/* Another connection may have had the same ones checked meanwhile. */
+static void ask(struct auth_check *check, enum auth_kind kind)
+{
+	size_t statement = check->statement;
+	int err;
+
+	if (answer_from_cache(check))
+		return;
+	check->statement = statement;
+	check->asked = true;
+	check->auth->asked[kind]++;
+	check->lane->asked[kind]++;
+	err = sources[kind]->ask(check);
+	if (!err)
+		return;
+	check->auth->asked[kind]--;
+	check->lane->asked[kind]--;
+	check->asked = false;
+	limit_right(check->auth->limit, &check->key);
+	tell_soon(check, ERR_UNAVAILABLE);
+}
+
 static void run_next(struct auth *auth)
 {
-	while (auth->running < AUTH_RUNNING_MAX) {
-		struct auth_check *check = take_next(auth);
+	for (enum auth_kind kind = 0; kind < AUTH_KINDS; kind++) {
+		struct auth_check *check;
 
-		if (!check)
-			return;
-		/* Another connection may have had the same ones checked meanwhile. */
-		if (answer_from_cache(check))
-			continue;
-		auth->running++;
-		log_hash(check);
-		check->job.work = work;
-		check->job.done = done;
-		/* Cannot fail: uv_queue_work() only refuses a missing work function. */
-		(void)job_start(&check->job, auth->loop);
+		while (auth->asked[kind] < sources[kind]->places &&
+		       (check = take_next(auth, kind)) != NULL)
+			ask(check, kind);
 	}
 }
 
@@ -337,38 +423,31 @@ static void look_at_held(struct timer *timer)
 	run_next(auth);
 }
 
-/* What it is known by to the cache and to the limits. Returns 0 or -errno. */
-static int identify(struct auth_check *check, struct auth *auth, const struct config *config,
-    const struct ip *source, const struct accept *a)
+/* With a copy of the credentials. NULL without memory. */
+static struct auth_check *check_new(struct auth *auth, struct config *config,
+    const struct auth_client *client, const struct accept *accept)
 {
+	struct auth_check *check = calloc(1, sizeof(*check));
 	int err = 0;
 
+	if (!check)
+		return NULL;
 	/* A changed `workers` takes effect at the next start, so one look is enough. */
 	if (!auth->limit)
 		err = limit_new(&auth->limit, config_workers(config));
 	if (!err)
-		err = limit_key(auth->limit, source, a->user, a->user_len, &check->key);
-	if (!err)
-		err = cache_digest(auth->cache, config, a->user, a->user_len, a->password,
-		    a->password_len, &check->digest);
-	return err;
-}
-
-/* With a copy of the credentials. NULL without memory. */
-static struct auth_check *check_new(
-    struct auth *auth, struct config *config, const struct ip *source, const struct accept *accept)
-{
-	struct auth_check *check = calloc(1, sizeof(*check));
-
-	if (!check)
-		return NULL;
-	if (identify(check, auth, config, source, accept) != 0) {
+		err = limit_key(
+		    auth->limit, &client->ip, accept->user, accept->user_len, &check->key);
+	if (err) {
 		free(check);
 		return NULL;
 	}
-	check->lane = lane_of(auth, source);
+	check->lane = lane_of(auth, &client->ip);
 	check->auth = auth;
+	check->loop = auth->loop;
 	check->config = config_ref(config);
+	check->client = *client;
+	check->verdict = ERR_AUTH;
 	check->user_len = accept->user_len;
 	check->password_len = accept->password_len;
 	memcpy(check->user, accept->user, accept->user_len);
@@ -376,15 +455,24 @@ static struct auth_check *check_new(
 	return check;
 }
 
-int auth_check_start(struct auth *auth, struct config *config, const struct ip *source,
+static size_t waiting_in(const struct auth_lane *lane)
+{
+	size_t n = lane->held.n;
+
+	for (size_t kind = 0; kind < AUTH_KINDS; kind++)
+		n += lane->ready[kind].n;
+	return n;
+}
+
+int auth_check_start(struct auth *auth, struct config *config, const struct auth_client *client,
     const struct accept *accept, auth_fn *fn, void *ctx, struct auth_check **ret_check)
 {
-	struct lane *lane = lane_of(auth, source);
+	struct auth_lane *lane = lane_of(auth, &client->ip);
 	struct auth_check *check;
 
-	if (lane->held.n + lane->ready.n >= AUTH_LANE_MAX)
+	if (waiting_in(lane) >= AUTH_LANE_MAX)
 		return ERR_UNAVAILABLE;
-	check = check_new(auth, config, source, accept);
+	check = check_new(auth, config, client, accept);
 	if (!check)
 		return -ENOMEM;
 	check->fn = fn;
@@ -407,6 +495,8 @@ void auth_check_cancel(struct auth_check *check)
 		return;
 	if (!check->queue) {
 		check->fn = NULL;
+		if (check->asked && sources[kind_of(check)]->cancel)
+			sources[kind_of(check)]->cancel(check);
 		return;
 	}
 	at = &check->queue->first;

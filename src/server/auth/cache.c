@@ -48,14 +48,14 @@ static size_t put(uint8_t *at, const char *text, size_t len)
 	return len + 1;
 }
 
-int cache_digest(const struct cache *cache, const void *config, const char *user, size_t user_len,
+int cache_digest(const struct cache *cache, const void *scope, const char *user, size_t user_len,
     const char *password, size_t password_len, struct cache_digest *ret_digest)
 {
-	uint8_t text[sizeof(config) + 2 * (1 + CACHE_CREDENTIAL_MAX)];
-	size_t len = sizeof(config);
+	uint8_t text[sizeof(scope) + 2 * (1 + CACHE_CREDENTIAL_MAX)];
+	size_t len = sizeof(scope);
 	int err;
 
-	memcpy(text, &config, sizeof(config));
+	memcpy(text, &scope, sizeof(scope));
 	len += put(text + len, user, user_len);
 	len += put(text + len, password, password_len);
 	err = keyed_hash(&cache->keyed, text, len, ret_digest->b);

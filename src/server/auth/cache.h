@@ -4,9 +4,9 @@
  * one password hash and not fifty.
  *
  * Theory of operation. What is kept is no password and nothing that a password could be found from
- * by somebody without the key: a keyed hash over the configuration, the user and the password, and
- * when it was verified. Only what was right is kept, so a wrong password always costs its hash, and
- * for CACHE_MS at most, however often it is used. There are CACHE_ENTRIES places; who was away
+ * by somebody without the key: a keyed hash over what vouches for them, the user and the password,
+ * and when it was verified. Only what was right is kept, so a wrong password always costs its hash,
+ * and for CACHE_MS at most, however often it is used. There are CACHE_ENTRIES places; who was away
  * longest makes room. A look compares with all of them, in the same time wherever the hit is (a
  * few microseconds).
  *
@@ -38,9 +38,9 @@ int cache_new(struct cache **ret_cache);
 /* Wipes it. NULL is fine. */
 void cache_free(struct cache *cache);
 
-/* `config` tells apart under which configuration they are right; it is not looked into. Both
- * lengths are at most CACHE_CREDENTIAL_MAX; the bytes may be any. Returns 0 or -ENOMEM. */
-int cache_digest(const struct cache *cache, const void *config, const char *user, size_t user_len,
+/* `scope` tells apart under what they are right; it is not looked into. Both lengths are at most
+ * CACHE_CREDENTIAL_MAX; the bytes may be any. Returns 0 or -ENOMEM. */
+int cache_digest(const struct cache *cache, const void *scope, const char *user, size_t user_len,
     const char *password, size_t password_len, struct cache_digest *ret_digest);
 
 /* Were they found right in the last CACHE_MS? */

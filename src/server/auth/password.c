@@ -156,22 +156,19 @@ static bool hash_matches(const char *password, const char *hash)
 	return same;
 }
 
-bool password_check(struct password_table *const *tables, size_t n, const char *user,
-    size_t user_len, const char *password, size_t password_len)
+bool password_check(const struct password_table *table, const char *user, size_t user_len,
+    const char *password, size_t password_len)
 {
 	char text[PASSWORD_MAX + 1] = "";
-	const struct entry *e = NULL;
+	const struct entry *e = find(table, user, user_len);
 	const char *hash = decoy_setting;
 	bool fits, same;
 
-	for (size_t i = 0; i < n && !e; i++) {
-		e = find(tables[i], user, user_len);
-		/* The decoy costs what the first real hash costs, whichever kind that is. */
-		if (hash == decoy_setting && tables[i]->n > 0)
-			hash = tables[i]->entries[0].hash;
-	}
+	/* The decoy costs what the first real hash costs, whichever kind that is. */
 	if (e)
 		hash = e->hash;
+	else if (table->n > 0)
+		hash = table->entries[0].hash;
 	/* crypt() stops at NUL: without this, "secret\0anything" would be "secret". */
 	fits = password_len > 0 && password_len <= PASSWORD_MAX &&
 	       !memchr(password, '\0', password_len);

@@ -26,12 +26,12 @@ void password_table_free(struct password_table *table);
 size_t password_table_size(const struct password_table *table);
 
 /*
- * Does this password belong to this user in one of the `n` tables? Slow on purpose (tens of
+ * Does this password belong to this user? Slow on purpose (tens of
  * milliseconds): for the thread pool. It takes as long for a user nobody knows, and compares in
  * constant time. Both are bytes of any value, NUL too (which no stored password can hold).
  */
-bool password_check(struct password_table *const *tables, size_t n, const char *user,
-    size_t user_len, const char *password, size_t password_len);
+bool password_check(const struct password_table *table, const char *user, size_t user_len,
+    const char *password, size_t password_len);
 
 /*
  * A new yescrypt hash with a random salt. `password` is NUL-terminated. Returns 0 or -errno.

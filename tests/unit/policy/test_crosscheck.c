@@ -7,6 +7,7 @@
  * table written by hand. Without an address every way the waiting rules may turn out is tried.
  */
 #include "policy/decide.h"
+#include "policy/offer.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -14,7 +15,6 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "policy/rule.h"
 
 #define POLICIES 3000
 #define REQUESTS 60
@@ -69,12 +69,14 @@ static const char *const places[] = {"any", "private", "loopback", "linklocal", 
     "*.com", "*", "other.test."};
 #define N_FROM 21
 
-static const char prelude[] = "listen 127.0.0.1:1080\nlisten [::1]:1080\n"
-			      "auth password /users\nauth none\n"
-			      "net office 10.1.0.0/16 8.8.4.4 fd00::/8\n"
-			      "host work *.a.example.com other.test\n"
-			      "hours day Mon-Fri 09:00-18:00\nhours late Sat,Sun 22:00-06:00\n"
-			      "group staff bob,\"al ice\"\n";
+#define DEFINITIONS                                                                                \
+	"listen 127.0.0.1:1080\nlisten [::1]:1080\n"                                               \
+	"net office 10.1.0.0/16 8.8.4.4 fd00::/8\n"                                                \
+	"host work *.a.example.com other.test\n"                                                   \
+	"hours day Mon-Fri 09:00-18:00\nhours late Sat,Sun 22:00-06:00\n"                          \
+	"group staff bob,\"al ice\"\n"
+
+static const char prelude[] = DEFINITIONS "auth password /users\nauth none\n";
 
 static const char *const names[] = {
     "example.com", "a.example.com", "b.a.example.com", "badexample.com", "com", "other.test"};
@@ -371,36 +373,6 @@ static enum verdict naive_decide(
 	return allowed && denied ? VERDICT_DEPENDS : allowed ? VERDICT_ALLOW : VERDICT_DENY;
 }
 
-/* One port of every piece into which `ports` cuts them. */
-static const uint16_t port_pieces[] = {
-    1, 2, 22, 23, 80, 100, 443, 444, 8000, 8500, 9000, 20000, 65535};
-
-/*
- * A resolve is allowed where some port is. Where that is not certain without the address, it may
- * also be said to depend on it.
- */
-static bool resolve_is_right(
-    const struct model *rules, unsigned n, const struct asked *asked, const struct decision *d)
-{
-	bool some_allow = false, all_deny = true;
-
-	for (size_t i = 0; i < COUNT(port_pieces); i++) {
-		struct asked a = *asked;
-		enum verdict verdict;
-		int rule;
-
-		a.port = port_pieces[i];
-		verdict = naive_decide(rules, n, &a, &rule);
-		some_allow |= verdict == VERDICT_ALLOW;
-		all_deny &= verdict == VERDICT_DENY;
-	}
-	if (d->rule && d->rule->allow != (d->verdict == VERDICT_ALLOW))
-		return false;
-	if (d->verdict == VERDICT_DEPENDS)
-		return !asked->ip && !all_deny && !d->rule;
-	return d->verdict == VERDICT_ALLOW ? some_allow : all_deny;
-}
-
 static struct asked make_request(void)
 {
 	struct asked a = {
@@ -478,14 +450,6 @@ static void check_one(const struct policy *policy, const char *text, const struc
 	enum verdict verdict;
 	int rule;
 
-	if (req.command == COMMAND_RESOLVE) {
-		if (!resolve_is_right(rules, n, &a, &d))
-			fail_msg("%s\nclient %s name %s ip %s user %s: resolve verdict %d", text,
-			    a.client->text, a.name ? a.name : "-", a.ip ? a.ip->text : "-",
-			    a.user ? a.user : "-", (int)d.verdict);
-		tally[d.verdict]++;
-		return;
-	}
 	for (const char *c = prelude; *c; c++)
 		first_line += *c == '\n';
 	verdict = naive_decide(rules, n, &a, &rule);
@@ -528,10 +492,124 @@ static void both_evaluators_agree(void **state)
 		assert_true(tally[i] > 1000);
 }
 
+/* ---- what is offered ---- */
+
+#define AUTHS_MAX 5
+
+/* An `auth` statement as data: in `who` only these lists. */
+static const enum list auth_lists[] = {FROM, LISTENER, USER};
+
+struct model_auth {
+	unsigned method;
+	struct model who;
+};
+
+/* Of "none", which proves nobody, there is one at most: without a file two might be the same. */
+static struct model_auth make_auth(bool none)
+{
+	struct model_auth m = {.method = pick(2) ? AUTH_PASSWORD : AUTH_GSSAPI};
+
+	if (none)
+		m.method = AUTH_NONE;
+	for (size_t i = 0; i < COUNT(auth_lists); i++) {
+		enum list list = auth_lists[i];
+
+		if (pick(2) || (list == USER && none))
+			continue;
+		m.who.n[list] = 1 + pick(ITEMS_MAX);
+		for (unsigned k = 0; k < m.who.n[list]; k++)
+			m.who.items[list][k] = rows[list].items[pick(rows[list].n)];
+	}
+	return m;
+}
+
+static void write_auth(FILE *f, const struct model_auth *m, unsigned serial)
+{
+	unsigned start = pick(COUNT(auth_lists));
+
+	if (m->method == AUTH_NONE)
+		fputs("auth none", f);
+	else
+		fprintf(f, "auth %s /file%u",
+		    m->method == AUTH_PASSWORD ? "password" : "gssapi keytab", serial);
+	for (unsigned k = 0; k < COUNT(auth_lists); k++) {
+		enum list list = auth_lists[(start + k) % COUNT(auth_lists)];
+		const char *quote = list == USER ? "\"" : "";
+
+		for (unsigned i = 0; i < m->who.n[list]; i++)
+			fprintf(f, "%s%s%s%s%s%s", i == 0 ? " " : ",",
+			    i == 0 ? rows[list].word : "", i == 0 ? " " : "", quote,
+			    m->who.items[list][i], quote);
+	}
+	fputc('\n', f);
+}
+
+static bool list_has(const struct model_auth *m, enum list list, const struct asked *a)
+{
+	for (unsigned i = 0; i < m->who.n[list]; i++)
+		if (item_matches(list, m->who.items[list][i], a, true) == YES)
+			return true;
+	return m->who.n[list] == 0;
+}
+
+static void check_offers(
+    const struct policy *policy, const struct model_auth *auths, unsigned n, unsigned tally[8])
+{
+	struct asked a = make_request();
+	const struct ip client = fixture_ip(a.client->text);
+	unsigned offered = 0;
+
+	a.user = users[pick(COUNT(users))];
+	for (unsigned i = 0; i < n; i++) {
+		const struct policy_auth *auth = &policy->auths[i];
+		bool has = list_has(&auths[i], FROM, &a) && list_has(&auths[i], LISTENER, &a);
+
+		assert_int_equal(offer_has(auth, &client, a.listener), has);
+		assert_int_equal(
+		    offer_counts(auth, a.user, strlen(a.user)), list_has(&auths[i], USER, &a));
+		offered |= has ? auths[i].method : 0;
+	}
+	assert_int_equal(offer_methods(policy, &client, a.listener), offered);
+	tally[offered]++;
+}
+
+static void offers_agree(void **state)
+{
+	unsigned tally[8] = {0};
+
+	(void)state;
+	for (unsigned i = 0; i < POLICIES; i++) {
+		struct model_auth auths[AUTHS_MAX];
+		unsigned n = 1 + pick(AUTHS_MAX), none = pick(AUTHS_MAX);
+		struct policy *policy;
+		char *text = NULL;
+		size_t len;
+		FILE *f = open_memstream(&text, &len);
+
+		assert_non_null(f);
+		fputs(DEFINITIONS, f);
+		for (unsigned k = 0; k < n; k++) {
+			auths[k] = make_auth(k == none);
+			write_auth(f, &auths[k], k);
+		}
+		assert_int_equal(fclose(f), 0);
+		policy = fixture_policy(text);
+		assert_int_equal(policy->n_auths, n);
+		for (unsigned k = 0; k < REQUESTS; k++)
+			check_offers(policy, auths, n, tally);
+		policy_free(policy);
+		free(text);
+	}
+	/* Every set of three methods, the empty one too. */
+	for (unsigned i = 0; i < 8; i++)
+		assert_true(tally[i] > 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(both_evaluators_agree),
+	    cmocka_unit_test(offers_agree),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,8 @@
  * Requests and the rules that decide them, on the path of `tabi explain`.
  *
  * argv[1] is the folder: each line of NAME.requests is "REQUEST => FIRST LINE OF THE ANSWER" about
- * NAME.conf, or "=> error: MESSAGE" for a request with a mistake.
+ * NAME.conf, "=> note: TEXT" where a note of the answer is meant, or "=> error: MESSAGE" for a
+ * request with a mistake.
  */
 #include "policy/explain.h"
 
@@ -36,6 +37,16 @@ static struct policy *load(const char *name)
 	return policy;
 }
 
+/* Leaves the line that an expectation is about: the first note, or the first line. */
+static void cut(char *said, bool want_note)
+{
+	const char *from = want_note ? strstr(said, "\nnote: ") : NULL;
+
+	if (from)
+		memmove(said, from + 1, strlen(from + 1) + 1);
+	said[strcspn(said, "\n")] = '\0';
+}
+
 static void answer(
     const struct policy *policy, const char *text, size_t len, unsigned line, char *buf, size_t cap)
 {
@@ -46,7 +57,6 @@ static void answer(
 
 	if (err == 0) {
 		explain_format(policy, &request, buf, cap);
-		buf[strcspn(buf, "\n")] = '\0';
 		explain_fini(&request);
 	} else {
 		assert_int_equal(err, ERR_MALFORMED);
@@ -77,6 +87,7 @@ static void requests_are_decided_as_expected(void **state)
 			continue;
 		assert_non_null(arrow);
 		answer(policy, line, (size_t)(arrow - line), number, said, sizeof(said));
+		cut(said, strncmp(arrow + 4, "note: ", 6) == 0);
 		n_asked++;
 		if (strcmp(said, arrow + 4) != 0) {
 			print_error("%s:%u: %s\n    but said: %s\n", name, number, line, said);

@@ -81,8 +81,8 @@ static void bundle_is_whole(void **state)
 	assert_int_equal(config_from_memfd(fd, &copy), 0);
 	assert_int_equal(copy->policy->n_listeners, 1);
 	assert_string_equal(copy->policy->listeners[0].text, "127.0.0.1:1080");
-	assert_int_equal(copy->n_passwords, 1);
-	assert_true(password_check(copy->passwords, 1, "u", 1, "pw", 2));
+	assert_int_equal(copy->policy->n_auths, 1);
+	assert_true(password_check(copy->passwords[0], "u", 1, "pw", 2));
 	config_unref(copy);
 	/* Read once, it can be read again: the offset is everybody's. */
 	assert_int_equal(config_from_memfd(fd, &copy), 0);

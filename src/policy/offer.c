@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#include "policy/offer.h"
+
+#include "policy/rule.h"
+
+bool offer_has(const struct policy_auth *auth, const struct ip *client, const char *listener)
+{
+	return rule_is_about_client(auth->who, client, listener);
+}
+
+unsigned offer_methods(const struct policy *policy, const struct ip *client, const char *listener)
+{
+	unsigned methods = policy->n_auths == 0 ? AUTH_NONE : 0;
+
+	for (size_t i = 0; i < policy->n_auths; i++)
+		if (offer_has(&policy->auths[i], client, listener))
+			methods |= policy->auths[i].method;
+	return methods;
+}
+
+bool offer_counts(const struct policy_auth *auth, const char *user, size_t len)
+{
+	return rule_is_about_user(auth->who, user, len);
+}
