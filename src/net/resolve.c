@@ -2,17 +2,19 @@
 /*
  * Names to addresses: c-ares on our loop, one tree of what is asked and what is known.
  *
- * Theory of operation. A look-up is a name: either pending (c-ares is asking, waits hang on it) or
- * kept (an answer with an expiry, a place in the list of last use). c-ares calls back from inside
- * its own processing, and sometimes from inside the call that asks (hosts file, no memory). Neither
- * is a place to run foreign code from, so its callback only notes the answer; resolver_deliver()
- * hands it out once c-ares has returned. c-ares cannot give up a single look-up: one that nobody
- * waits for any more runs on, and its answer is kept like any other.
+ * Theory of operation. A look-up is a name, or an address whose name is asked for: either pending
+ * (c-ares is asking, waits hang on it) or kept (an answer with an expiry, a place in the list of
+ * last use). c-ares calls back from inside its own processing, and sometimes from inside the call
+ * that asks (hosts file, no memory). Neither is a place to run foreign code from, so its callback
+ * only notes the answer; resolver_deliver() hands it out once c-ares has returned. c-ares cannot
+ * give up a single look-up: one that nobody waits for any more runs on, and its answer is kept like
+ * any other.
  */
 #include "net/resolve.h"
 
 #include <ares.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <search.h>
 #include <stddef.h>
@@ -26,7 +28,7 @@
 #define TIMEOUT_MS_DEFAULT 2000
 #define TRIES_DEFAULT 3
 
-/* Names under way at once; each has two queries, and c-ares numbers all of them with 16 bits. */
+/* Look-ups under way at once; each has two queries, and c-ares numbers all of them with 16 bits. */
 #define LOOKUPS_MAX 2000
 
 /* How long answers are kept, in milliseconds. The bounds of the TTL keep a name that changes with
@@ -34,6 +36,7 @@
 #define KEEP_MIN 1000
 #define KEEP_MAX (3600 * 1000)
 #define KEEP_HOSTS_FILE 5000
+#define KEEP_PTR (60 * 1000) /* c-ares does not tell their TTL */
 #define KEEP_NOT_FOUND 10000
 #define KEEP_FAILED 2000
 
@@ -52,9 +55,13 @@ struct lookup {
 	uint64_t expires; /* kept: by loop_now() */
 	uint64_t keep_ms;
 	struct resolve_answer answer;
-	const char
-	    *key; /* canonical name, with a dot if it was asked for with one; allocated behind */
+	/* Allocated behind: a canonical name, with a dot if it was asked for with one; or
+	 * KEY_OF_IP and an address. */
+	const char *key;
 };
+
+/* Stands in no name, so that no name is taken for an address whose name is asked for. */
+#define KEY_OF_IP '/'
 
 /* A socket of c-ares, as long as it wants to hear of it. */
 struct dns_socket {
@@ -316,6 +323,20 @@ static uint64_t keep_by_err(int err)
 	}
 }
 
+/* Whoever asks gets the answer that came at once; the others wait until c-ares has returned. */
+static void lookup_finish(struct lookup *lookup)
+{
+	struct resolver *r = lookup->resolver;
+
+	if (r->asking == lookup) {
+		lookup_settle(lookup);
+	} else {
+		lookup->next_finished = NULL;
+		*r->finished_end = lookup;
+		r->finished_end = &lookup->next_finished;
+	}
+}
+
 /* c-ares's callback. Answers that come at once, while asking, are those of the hosts file. */
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
 {
@@ -337,13 +358,37 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	}
 	if (ai)
 		ares_freeaddrinfo(ai);
-	if (r->asking == lookup) {
-		lookup_settle(lookup);
+	lookup_finish(lookup);
+}
+
+/* A zone may say anything: what is no host name (or an address instead of one) is no answer. */
+static bool answer_take_name(struct resolve_answer *answer, const char *name)
+{
+	struct addr addr;
+
+	if (!name || addr_set_host(&addr, name, strlen(name)) != 0 || addr.kind != ADDR_NAME)
+		return false;
+	memcpy(answer->name, addr.name, sizeof(answer->name));
+	answer->n = addr.name_len;
+	return true;
+}
+
+/* The same for an address's name. */
+static void on_name(void *arg, int status, int timeouts, struct hostent *host)
+{
+	struct lookup *lookup = arg;
+	struct resolve_answer *answer = &lookup->answer;
+	bool at_once = lookup->resolver->asking == lookup;
+
+	(void)timeouts;
+	memset(answer, 0, sizeof(*answer));
+	if (status == ARES_SUCCESS && answer_take_name(answer, host->h_name)) {
+		lookup->keep_ms = at_once ? KEEP_HOSTS_FILE : KEEP_PTR;
 	} else {
-		lookup->next_finished = NULL;
-		*r->finished_end = lookup;
-		r->finished_end = &lookup->next_finished;
+		answer->err = status == ARES_SUCCESS ? ERR_NOT_FOUND : err_of_ares(status);
+		lookup->keep_ms = keep_by_err(answer->err);
 	}
+	lookup_finish(lookup);
 }
 
 /*
@@ -642,12 +687,31 @@ static bool is_localhost(const char *name, size_t len)
 	       (len == n || name[len - n - 1] == '.');
 }
 
-/* Hands a look-up to c-ares, whose sorting is not ours (see prefer.c). It may be answered, and
- * pending no more, on return. */
-static void lookup_ask(struct lookup *lookup)
+static void ask_for_name(struct lookup *lookup)
+{
+	struct ip ip;
+
+	/* resolver_ask_name() has written it. */
+	(void)ip_parse(lookup->key + 1, strlen(lookup->key + 1), &ip);
+	if (ip_is_v4(&ip))
+		ares_gethostbyaddr(
+		    lookup->resolver->channel, ip_v4_bytes(&ip), 4, AF_INET, on_name, lookup);
+	else
+		ares_gethostbyaddr(lookup->resolver->channel, ip.b, 16, AF_INET6, on_name, lookup);
+}
+
+/* c-ares's sorting is not ours: see prefer.c. */
+static void ask_for_addresses(struct lookup *lookup)
 {
 	static const struct ares_addrinfo_hints hints = {
 	    .ai_family = AF_UNSPEC, .ai_flags = ARES_AI_NOSORT};
+
+	ares_getaddrinfo(lookup->resolver->channel, lookup->key, NULL, &hints, on_answer, lookup);
+}
+
+/* Hands a look-up to c-ares. It may be answered, and pending no more, on return. */
+static void lookup_ask(struct lookup *lookup)
+{
 	struct resolver *r = lookup->resolver;
 
 	lookup->pending = true;
@@ -655,7 +719,10 @@ static void lookup_ask(struct lookup *lookup)
 	ring_add(&r->pending, lookup);
 	r->n_pending++;
 	r->asking = lookup;
-	ares_getaddrinfo(r->channel, lookup->key, NULL, &hints, on_answer, lookup);
+	if (lookup->key[0] == KEY_OF_IP)
+		ask_for_name(lookup);
+	else
+		ask_for_addresses(lookup);
 	r->asking = NULL;
 	resolver_update_timer(r);
 }
@@ -728,5 +795,14 @@ int resolver_ask(struct resolver *r, const char *name, struct resolve_wait *wait
 	/* With its dot a name is another one: neither the search list nor the hosts file apply. */
 	if (len < addr.name_len)
 		memcpy(key + len, ".", sizeof("."));
+	return resolver_ask_key(r, key, wait, fn, ret_answer);
+}
+
+int resolver_ask_name(struct resolver *r, const struct ip *ip, struct resolve_wait *wait,
+    resolve_fn *fn, struct resolve_answer *ret_answer)
+{
+	char key[1 + IP_TEXT_MAX] = {KEY_OF_IP};
+
+	ip_format(ip, key + 1);
 	return resolver_ask_key(r, key, wait, fn, ret_answer);
 }

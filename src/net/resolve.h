@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names to addresses: c-ares on the loop, with a cache.
+ * Names to addresses, and addresses to names: c-ares on the loop, with a cache.
  *
  * Any number of look-ups run at once, those for the same name are one, and nothing blocks. Answers
  * are kept as long as their TTL says (within bounds), failures for a short time. localhost and
@@ -17,7 +17,12 @@
 struct resolve_answer {
 	int err; /* ERR_OK (then n >= 1), ERR_NOT_FOUND, ERR_RESOLVER, ERR_NAME or -errno */
 	unsigned n;
-	struct ip ip[RESOLVE_ADDRS_MAX]; /* in the order in which to try: see prefer.h */
+	union {
+		/* n of them, in the order in which to try: see prefer.h */
+		struct ip ip[RESOLVE_ADDRS_MAX];
+		/* Of resolver_ask_name(): n bytes and a NUL, as addr_set_host() allows. */
+		char name[ADDR_NAME_MAX + 1];
+	};
 };
 
 struct resolve_wait;
@@ -54,6 +59,11 @@ void resolver_free(struct resolver *resolver);
  * it later, or a negative error where the look-up could not begin.
  */
 int resolver_ask(struct resolver *resolver, const char *name, struct resolve_wait *wait,
+    resolve_fn *fn, struct resolve_answer *ret_answer);
+
+/* The same for the name of an address: what its PTR record or the hosts file says. Whoever has the
+ * address says so, and nobody else vouches for it. */
+int resolver_ask_name(struct resolver *resolver, const struct ip *ip, struct resolve_wait *wait,
     resolve_fn *fn, struct resolve_answer *ret_answer);
 
 /* `fn` will not be called. Fine where nobody waits. */

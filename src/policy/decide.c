@@ -150,6 +150,12 @@ static enum rule_match any_matches(const struct policy_rule *rule)
 	return all ? RULE_MATCHES : RULE_WAITS;
 }
 
+/* Is this rule about the port asked for? A resolve has none: see at_some_port(). */
+static bool port_fits(const struct policy_rule *rule, const struct policy_request *req)
+{
+	return req->any_target || req->command == COMMAND_RESOLVE || port_matches(rule, req->port);
+}
+
 /* All words are joined by "and"; the items of one word's list by "or". */
 static enum rule_match rule_matches(const struct policy_rule *rule, const struct question *q)
 {
@@ -161,8 +167,8 @@ static enum rule_match rule_matches(const struct policy_rule *rule, const struct
 		return RULE_PASSES;
 	if (rule->methods != 0 && (rule->methods & req->method) == 0)
 		return RULE_PASSES;
-	if ((!req->any_target && !port_matches(rule, req->port)) ||
-	    !from_matches(rule, &q->client) || !rule_is_about_user(rule, req->user, q->user_len) ||
+	if (!port_fits(rule, req) || !from_matches(rule, &q->client) ||
+	    !rule_is_about_user(rule, req->user, q->user_len) ||
 	    !listener_matches(rule, req->listener) || !during_matches(rule, req->now))
 		return RULE_PASSES;
 	return req->any_target ? any_matches(rule) : to_matches(rule, q);
@@ -188,16 +194,72 @@ enum rule_match rule_match(const struct policy_rule *rule, const struct policy_r
 	return rule_matches(rule, &q);
 }
 
-struct decision policy_decide(const struct policy *policy, const struct policy_request *req)
+/*
+ * The ports at which no rule has denied yet. A resolve has no port of its own, and its answer is
+ * of use with every port: so it is allowed where the rules allow at least one, and no address is
+ * told that they would let nobody reach.
+ */
+struct open_ports {
+	uint64_t bits[65536 / 64];
+};
+
+static bool port_is_open(const struct open_ports *open, unsigned port)
 {
-	struct question q = question_of(req);
+	return open->bits[port / 64] >> port % 64 & 1;
+}
+
+static bool is_empty(const struct open_ports *open)
+{
+	uint64_t any = 0;
+
+	for (size_t i = 0; i < sizeof(open->bits) / sizeof(open->bits[0]); i++)
+		any |= open->bits[i];
+	return any == 0;
+}
+
+static bool rule_has_open(const struct policy_rule *rule, const struct open_ports *open)
+{
+	for (size_t i = 0; i < rule->n_ports; i++)
+		for (unsigned port = rule->ports[i].first; port <= rule->ports[i].last; port++)
+			if (port_is_open(open, port))
+				return true;
+	return false;
+}
+
+static void close_ports(struct open_ports *open, const struct policy_rule *rule)
+{
+	for (size_t i = 0; i < rule->n_ports; i++)
+		for (unsigned port = rule->ports[i].first; port <= rule->ports[i].last; port++)
+			open->bits[port / 64] &= ~((uint64_t)1 << port % 64);
+}
+
+/* Of a resolve: what a rule with `port` comes to that otherwise matches, or may. */
+static enum rule_match at_some_port(
+    const struct policy_rule *rule, enum rule_match match, struct open_ports *open)
+{
+	if (rule->allow)
+		return rule_has_open(rule, open) ? match : RULE_PASSES;
+	if (match == RULE_WAITS)
+		return match;
+	close_ports(open, rule);
+	return is_empty(open) ? RULE_MATCHES : RULE_PASSES;
+}
+
+/* The ports lie with the caller of policy_decide() for a resolve alone, for they are many. */
+static struct decision decide(
+    const struct policy *policy, const struct question *q, struct open_ports *open, bool waits)
+{
 	bool may_allow = false, may_deny = false;
 	struct decision d = {.verdict = VERDICT_DENY};
 
 	for (size_t i = 0; i < policy->n_rules; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
-		enum rule_match match = rule_matches(rule, &q);
+		enum rule_match match = rule_matches(rule, q);
 
+		if (open && match != RULE_PASSES && rule->n_ports > 0)
+			match = at_some_port(rule, match, open);
+		if (match == RULE_WAITS && !waits)
+			continue;
 		if (match == RULE_WAITS) {
 			may_allow |= rule->allow;
 			may_deny |= !rule->allow;
@@ -217,6 +279,32 @@ struct decision policy_decide(const struct policy *policy, const struct policy_r
 	if (d.rule && d.verdict == VERDICT_ALLOW)
 		d.filter = d.rule->filter;
 	return d;
+}
+
+static struct decision decide_resolve(
+    const struct policy *policy, const struct question *q, bool waits)
+{
+	struct open_ports open;
+
+	memset(&open, 0xff, sizeof(open));
+	open.bits[0] &= ~(uint64_t)1; /* no rule can name port 0 */
+	return decide(policy, q, &open, waits);
+}
+
+struct decision policy_decide(const struct policy *policy, const struct policy_request *req)
+{
+	struct question q = question_of(req);
+
+	return req->command == COMMAND_RESOLVE ? decide_resolve(policy, &q, true)
+					       : decide(policy, &q, NULL, true);
+}
+
+struct decision policy_decide_rest(const struct policy *policy, const struct policy_request *req)
+{
+	struct question q = question_of(req);
+
+	return req->command == COMMAND_RESOLVE ? decide_resolve(policy, &q, false)
+					       : decide(policy, &q, NULL, false);
 }
 
 struct position policy_rule_position(const struct policy_rule *rule)

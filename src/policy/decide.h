@@ -50,8 +50,15 @@ struct decision {
  * First match decides; nothing matched means deny. Pure: no look-up, no clock. Without has_ip a
  * rule that asks for addresses is neither matched nor passed over: the verdict is VERDICT_DENY only
  * where no address could be allowed, and VERDICT_ALLOW only where every address would be.
+ *
+ * Of COMMAND_RESOLVE `port` is not looked at: it is allowed where the rules allow at least one port
+ * of the destination.
  */
 struct decision policy_decide(const struct policy *policy, const struct policy_request *req);
+
+/* Without has_ip: what holds for addresses that no rule which waits for the address matches. Never
+ * VERDICT_DEPENDS. */
+struct decision policy_decide_rest(const struct policy *policy, const struct policy_request *req);
 
 /* Where the rule stands, for the log. */
 struct position policy_rule_position(const struct policy_rule *rule);

@@ -402,8 +402,8 @@ static bool say_address(struct out *o, const struct policy *policy,
 		say(o, "deny, because that is this proxy itself\n");
 		return false;
 	}
-	if ((connect || ask->command == COMMAND_BIND) &&
-	    (ip_classes(ip) & (IP_UNSPECIFIED | IP_MULTICAST))) {
+	if ((ip_classes(ip) & IP_UNSPECIFIED) ||
+	    ((connect || ask->command == COMMAND_BIND) && (ip_classes(ip) & IP_MULTICAST))) {
 		say(o, "deny, because nothing can be reached at that address\n");
 		return false;
 	}
@@ -437,25 +437,22 @@ static void say_addresses(
 /* The rules that wait for the address, and what holds where none of them matches. */
 static void say_depends(struct out *o, const struct policy *policy, const struct explain_request *r)
 {
-	struct decision d = {0};
+	struct decision rest = policy_decide_rest(policy, &r->ask);
 
 	say(o, "depends on the address of %s\n", r->ask.name ? r->ask.name : "the peer");
 	for (size_t i = 0; i < policy->n_rules; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
-		enum rule_match match = rule_match(rule, &r->ask);
 
-		if (match == RULE_MATCHES) {
-			d.rule = rule;
+		if (rule == rest.rule)
 			break;
-		}
-		if (match == RULE_WAITS)
+		if (rule_match(rule, &r->ask) == RULE_WAITS)
 			say(o, "  for some: %s, by %s:%u\n    %s\n", rule->allow ? "allow" : "deny",
 			    rule->at.file, rule->at.line, rule->text);
 	}
 	say(o, "  for the rest: ");
-	say_decision(o, &d);
+	say_decision(o, &rest);
 	say(o, "\n");
-	say_rule(o, &d);
+	say_rule(o, &rest);
 	if (r->ask.name)
 		say(o, "  'address IP' in the request says what the name resolves to\n");
 }
@@ -501,9 +498,6 @@ static void say_notes(struct out *o, const struct policy *policy, const struct e
 
 	if (!can_prove(policy, ask))
 		say_not_offered(o, policy, ask);
-	if (ask->command == COMMAND_RESOLVE)
-		say(o, "note: this version does not serve %s\n",
-		    words_name(rule_commands, (int)ask->command));
 }
 
 /* A BIND to 0.0.0.0 or :: expects anybody: the rules are asked without an address. */

@@ -124,7 +124,8 @@ static int start_socks4(struct connect *c, const struct addr *target, struct wir
 	};
 	int rc;
 
-	if (q.command == 0)
+	/* SOCKS4 cannot ask for the name of an address. */
+	if (q.command == 0 || (q.command == SOCKS4_RESOLVE && target->kind == ADDR_IP))
 		return ERR_COMMAND;
 	/* The USERID ends at its first NUL. */
 	if (memchr(user.user, 0, user.user_len))
@@ -327,6 +328,14 @@ static int step_http_reply(struct connect *c, struct wire_reader *in)
 	return status < 300 ? WIRE_DONE : refused(c, ERR_PROXY_REPLY, status);
 }
 
+/* Of RESOLVE alone the address in the reply is what was asked for: one for a name, a name for one.
+ */
+static bool is_answer(const struct connect *c, const struct addr *bound)
+{
+	return c->command != COMMAND_RESOLVE ||
+	       bound->kind == (c->target.kind == ADDR_IP ? ADDR_NAME : ADDR_IP);
+}
+
 static int step_reply(struct connect *c, struct wire_reader *in)
 {
 	struct addr bound = {.kind = ADDR_NONE};
@@ -347,6 +356,8 @@ static int step_reply(struct connect *c, struct wire_reader *in)
 	}
 	if (rc != WIRE_DONE)
 		return rc;
+	if (is_last(c) && !is_answer(c, &bound))
+		return ERR_PROXY_PROTOCOL;
 	if (is_last(c)) {
 		c->bound = bound;
 		c->stage = CONNECT_AT_END;

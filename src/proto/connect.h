@@ -56,7 +56,8 @@ struct connect {
 /* `n_hops` is at least 1. A hop that cannot be asked for what follows it (SOCKS4 and an IPv6
  * address, TLS) fails at its turn with ERR_ADDRESS_TYPE or ERR_PROXY_PROTOCOL. A target that is a
  * name is sent as one, to socks5 too: whoever wants it resolved here does that before.
- * COMMAND_RESOLVE of an IP address asks for its name. */
+ * COMMAND_RESOLVE of an IP address asks for its name, which SOCKS5 alone can; `bound` is then the
+ * answer, of the kind that was asked for. */
 void connect_init(struct connect *c, const struct url *hops, size_t n_hops, enum command command,
     const struct addr *target);
 

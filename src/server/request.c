@@ -135,6 +135,8 @@ static int admit(struct session *s, struct policy_request *req, const struct ip 
 		s->rule = NULL;
 		return ERR_SELF;
 	}
+	if (req->command == COMMAND_RESOLVE)
+		return 0;
 	/* Nobody connects from 255.255.255.255: to Dante's clients it means something else. */
 	if (req->command == COMMAND_BIND && is_broadcast(ip))
 		return ERR_ADDRESS;
@@ -179,8 +181,41 @@ static int dial(struct session *s, uint16_t port)
 	return dial_start(&hs->dial, &s->worker->loop, hs->ips, hs->n_ips, port, on_dialled, s);
 }
 
-/* Keeps of `ips` those that are admitted, and dials them or listens for them. Of several refusals
- * the first tells why. */
+/*
+ * Of a name's addresses one can be told. Clients of this extension expect IPv4, and SOCKS4 has no
+ * words for anything else; an IPv6 address is told where there is no other.
+ */
+static int answer_address(struct session *s)
+{
+	const struct handshake *hs = s->hs;
+	enum proto proto = hs->accept.proto;
+	struct addr found;
+	size_t i = 0;
+
+	while (i < hs->n_ips && !ip_is_v4(&hs->ips[i]))
+		i++;
+	if (i == hs->n_ips && proto != PROTO_SOCKS5)
+		return ERR_NOT_FOUND;
+	found = addr_from_ip(&hs->ips[i < hs->n_ips ? i : 0], 0);
+	session_resolved(s, &found);
+	return 0;
+}
+
+/* Returns 0, or the error to end with. */
+static int go_on(struct session *s, enum command command, uint16_t port)
+{
+	switch (command) {
+	case COMMAND_BIND:
+		return bind_start(s);
+	case COMMAND_RESOLVE:
+		return answer_address(s);
+	default:
+		return dial(s, port);
+	}
+}
+
+/* Keeps of `ips` those that are admitted, and dials them, listens for them or tells one. Of several
+ * refusals the first tells why. */
 static void go_to_admitted(struct session *s, const struct ip *ips, size_t n)
 {
 	char name[ADDR_NAME_MAX + 1];
@@ -206,7 +241,7 @@ static void go_to_admitted(struct session *s, const struct ip *ips, size_t n)
 		s->rule = rule;
 		s->address = hs->ips[0];
 		s->has_address = true;
-		err = req.command == COMMAND_BIND ? bind_start(s) : dial(s, req.port);
+		err = go_on(s, req.command, req.port);
 	} else if (n > 0) {
 		s->address = ips[0];
 		s->has_address = true;
@@ -268,6 +303,54 @@ static void listen_for_anybody(struct session *s)
 		session_end(s, err);
 }
 
+/* ---- the name of an address ---- */
+
+/* The address was admitted; a name that the rules deny is not told either. */
+static void tell_name(struct session *s, const struct resolve_answer *answer)
+{
+	struct addr found = {.kind = ADDR_NONE};
+	char name[ADDR_NAME_MAX + 1];
+	struct policy_request req = question(s, name);
+	int err = answer->err;
+
+	if (!err) {
+		name_canonical(answer->name, answer->n, name);
+		req.name = name;
+		err = admit(s, &req, &s->hs->accept.target.ip);
+	}
+	/* The resolver has checked it. */
+	if (!err)
+		err = addr_set_host(&found, answer->name, answer->n);
+	if (err)
+		session_end(s, err);
+	else
+		session_resolved(s, &found);
+}
+
+static void on_name(struct resolve_wait *wait, const struct resolve_answer *answer)
+{
+	tell_name(((struct handshake *)((char *)wait - offsetof(struct handshake, wait)))->session,
+	    answer);
+}
+
+static void resolve_name_of(struct session *s, const struct ip *ip)
+{
+	struct handshake *hs = s->hs;
+	char name[ADDR_NAME_MAX + 1];
+	struct policy_request req = question(s, name);
+	struct resolve_answer answer;
+	int ret = admit(s, &req, ip);
+
+	if (ret == 0) {
+		s->state = SESSION_RESOLVE;
+		ret = resolver_ask_name(s->worker->resolver, ip, &hs->wait, on_name, &answer);
+	}
+	if (ret < 0)
+		session_end(s, ret);
+	else if (ret > 0)
+		tell_name(s, &answer);
+}
+
 void request_begin(struct session *s)
 {
 	const struct accept *a = &s->hs->accept;
@@ -279,14 +362,13 @@ void request_begin(struct session *s)
 		associate_begin(s);
 		return;
 	}
-	/* RESOLVE is for a later version. */
-	if (a->command != COMMAND_CONNECT && a->command != COMMAND_BIND) {
-		session_end(s, ERR_COMMAND);
-		return;
-	}
 	deadline_set(&s->deadline, &s->worker->connect);
 	if (expects_anybody(a)) {
 		listen_for_anybody(s);
+		return;
+	}
+	if (a->resolve_reverse) {
+		resolve_name_of(s, &a->target.ip);
 		return;
 	}
 	if (a->target.kind == ADDR_IP) {

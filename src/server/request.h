@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A session's request: decided by policy, resolved, decided again for each address, then dialled,
- * or listened for.
+ * listened for, or told where nothing else was asked.
  *
  * What is judged is what is connected to: a name is looked up once, every address that it has is
  * put to the policy, and those admitted are the ones that net/dial tries.
@@ -18,7 +18,7 @@ struct policy_rule;
 struct session;
 
 /* Begins with what session->hs->accept asks for; ends in session_connected(), session_listening(),
- * session_associated() or session_end(). */
+ * session_associated(), session_resolved() or session_end(). */
 void request_begin(struct session *session);
 
 /* Stops what is under way. */

@@ -261,6 +261,17 @@ void session_listening(struct session *s, const struct addr *told)
 		session_wait(s, WATCH_READ);
 }
 
+/* The answer is all that such a connection is for (protocol.md section 8.1). */
+void session_resolved(struct session *s, const struct addr *found)
+{
+	uint8_t buf[ACCEPT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
+
+	s->hs->found = *found;
+	accept_reply(&s->hs->accept, ERR_OK, found, &out);
+	session_end(s, converse_answer(s, &out));
+}
+
 /* ---- a UDP association ---- */
 
 /* RFC 1928: the association ends when its connection does. Nothing else on it means anything. */

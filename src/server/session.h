@@ -43,8 +43,8 @@ enum session_state {
 	 * Handshake deadline. Left by the answer, for HANDSHAKE or the end.
 	 */
 	SESSION_AUTH,
-	/* A name is looked up, the client as in AUTH. The connect deadline runs from the request.
-	   Left for DIAL or BIND. */
+	/* A name is looked up, or the name of an address; the client as in AUTH. The connect
+	   deadline runs from the request. Left for DIAL or BIND, or the end. */
 	SESSION_RESOLVE,
 	/* Addresses that the policy admits are tried, as in RESOLVE. Left for RELAY, or the end. */
 	SESSION_DIAL,
@@ -96,6 +96,8 @@ struct handshake {
 	 * peers that may come, none meaning anybody. */
 	struct ip ips[RESOLVE_ADDRS_MAX];
 	size_t n_ips;
+
+	struct addr found; /* of RESOLVE: what was answered */
 };
 
 /* The addresses of struct session are stable: others point to what is embedded in it. */
@@ -171,6 +173,9 @@ void session_listening(struct session *session, const struct addr *told);
 
 /* For server/bind.c: `peer` is connected through `fd`, which becomes the session's. */
 void session_accepted(struct session *session, int fd, const struct addr *peer);
+/* For server/request.c: `found` is what a RESOLVE asks for. Answers, and ends the session. */
+void session_resolved(struct session *session, const struct addr *found);
+
 /* For server/associate.c: the association stands and becomes the session's; its client is to send
  * to `bound`. */
 void session_associated(

@@ -80,6 +80,18 @@ static void log_ends(struct log_record *rec, const struct session *s)
 		log_number(rec, "strays", s->ends->strays);
 }
 
+/* What a RESOLVE was answered: an address, or a name that was checked but comes from anybody. */
+static void log_found(struct log_record *rec, const struct session *s)
+{
+	const struct addr *found = s->hs ? &s->hs->found : NULL;
+	char text[IP_TEXT_MAX];
+
+	if (found && found->kind == ADDR_IP)
+		log_text(rec, "answer", ip_format(&found->ip, text));
+	else if (found && found->kind == ADDR_NAME)
+		log_bytes(rec, "answer", found->name, found->name_len);
+}
+
 static void log_verdict(struct log_record *rec, const struct session *s)
 {
 	if (s->decided)
@@ -123,6 +135,7 @@ void session_log(const struct session *s, int reason)
 		log_bytes(&rec, "userid", s->labels + s->user_len, s->claim_len);
 	log_destination(&rec, s);
 	log_ends(&rec, s);
+	log_found(&rec, s);
 	log_verdict(&rec, s);
 	log_number(&rec, "up", s->relay.end[RELAY_TARGET].sent);
 	log_number(&rec, "down", s->relay.end[RELAY_CLIENT].sent);

@@ -4,9 +4,11 @@ and answers that can be held back."""
 
 import threading
 
-from dnsstub import DROP, NXDOMAIN, SERVFAIL, Alternate, DnsStub, Records, canonical, parse_query
+from dnsstub import (
+    DROP, NXDOMAIN, SERVFAIL, Alternate, DnsStub, Pointer, Records, canonical, parse_query, reverse,
+)  # fmt: skip
 
-__all__ = ["DROP", "NXDOMAIN", "SERVFAIL", "Alternate", "Dns", "Records"]
+__all__ = ["DROP", "NXDOMAIN", "SERVFAIL", "Alternate", "Dns", "Pointer", "Records", "reverse"]
 
 
 class Dns(DnsStub):

@@ -9,6 +9,7 @@ import struct
 
 TIMEOUT = 10
 CONNECT, BIND, UDP = 1, 2, 3
+RESOLVE, RESOLVE_PTR = 0xF0, 0xF1  # Tor
 
 
 def dial(proxy, source=None):

@@ -7,6 +7,7 @@
         "short.example": Records(["127.0.0.2"], ttl=1),
         "alias.example": Alias("www.example"),
         "rebind.example": Alternate(["192.0.2.1"], ["127.0.0.1"]),
+        reverse("192.0.2.1"): Pointer("host.example"),
     }) as dns:
         config = f"resolver {dns.endpoint}"
         ...
@@ -26,7 +27,7 @@ import struct
 import threading
 from dataclasses import dataclass, field
 
-TYPES = {1: "A", 5: "CNAME", 28: "AAAA"}
+TYPES = {1: "A", 5: "CNAME", 12: "PTR", 28: "AAAA"}
 UDP_MAX = 512  # without EDNS, RFC 1035 section 4.2.1
 FLAG_REPLY, FLAG_TRUNCATED, FLAG_RECURSION = 0x8000, 0x0200, 0x0080
 
@@ -59,6 +60,19 @@ class Alias:
 
     target: str
     ttl: int = 60
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A PTR record to a name; with bytes, to labels of any bytes, as they stand on the wire."""
+
+    target: str | bytes
+    ttl: int = 60
+
+
+def reverse(address):
+    """The name under which the PTR record of an address stands."""
+    return ipaddress.ip_address(address).reverse_pointer
 
 
 class Alternate:
@@ -234,6 +248,12 @@ class DnsStub:
                 answer.add(name, 5, entry.ttl, pack_name(entry.target))
                 name = entry.target
                 continue
+            if isinstance(entry, Pointer):
+                target = entry.target
+                data = target if isinstance(target, bytes) else pack_name(target)
+                if qtype == 12:
+                    answer.add(name, 12, entry.ttl, data)
+                break
             if not isinstance(entry, Records):
                 entry = Records(entry)
             for address in map(ipaddress.ip_address, entry.addresses):

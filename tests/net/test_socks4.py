@@ -86,7 +86,7 @@ def test_name_with_ipv6_only(tabi, target, dns_server):
 
 
 @pytest.mark.case("S7")
-@pytest.mark.parametrize("command", (0, 3, 0xF0, 0xFF))
+@pytest.mark.parametrize("command", (0, 3, 0xF1, 0xFF))
 def test_unknown_command(tabi, command):
     tabi(LOCAL)
     assert socks.ask4(PROXY, "127.0.0.1", 7000, command=command) == 91

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A name server on a thread, over UDP and TCP, whose behaviour is the first label of the name that
- * is asked for (digits behind it make more names of the same behaviour).
+ * is asked for (digits behind it make more names of the same behaviour); of an address whose name
+ * is asked for the last byte (of IPv6: the last nibble), see dns_pointer().
  */
 #ifndef TABI_TESTS_DNS_STUB_H
 #define TABI_TESTS_DNS_STUB_H
@@ -12,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -38,7 +40,7 @@ struct dns_exchange {
 	const uint8_t *query;
 	size_t question_len; /* of name, type and class */
 	char label[64];      /* the first, without digits at its end */
-	bool aaaa;
+	bool aaaa, ptr;
 	uint8_t reply[65535];
 	size_t len;
 };
@@ -234,6 +236,23 @@ static inline void dns_flush(struct dns_exchange *x)
 	dns_good(x);
 }
 
+/* What PTR records may say, as labels. */
+static inline void dns_pointer(struct dns_exchange *x, unsigned n)
+{
+	static const struct {
+		const char *data;
+		size_t len;
+	} names[] = {{NULL, 0}, {"\4host\4test", 11}, {"\3192\0010\0012\00266", 12},
+	    {"\3a\nb\4test", 10}, {"", 1}, {"\3a\0b\4test", 10}, {"\3a.b\4test", 10},
+	    {"\6ad\xffmin\4test", 13}};
+
+	dns_begin(x, n < sizeof(names) / sizeof(names[0]) ? 0 : 3);
+	if (n == 8)
+		dns_begin(x, 2);
+	else if (n < sizeof(names) / sizeof(names[0]) && names[n].data)
+		dns_record(x, 12, 60, names[n].data, names[n].len);
+}
+
 static const struct dns_behaviour {
 	const char *label;
 	void (*reply)(struct dns_exchange *x);
@@ -272,6 +291,11 @@ static inline void dns_answer(struct dns_exchange *x, const uint8_t *query, size
 	for (i = 0; i < query[12] && (query[13 + i] < '0' || query[13 + i] > '9'); i++)
 		x->label[n++] = (char)query[13 + i];
 	x->label[n] = '\0';
+	x->ptr = query[at + 2] == 12;
+	if (x->ptr) {
+		dns_pointer(x, (unsigned)atoi((const char *)query + 13));
+		return;
+	}
 	for (i = 0; i < sizeof(dns_behaviours) / sizeof(dns_behaviours[0]); i++)
 		if (strcmp(x->label, dns_behaviours[i].label) == 0)
 			dns_behaviours[i].reply(x);

@@ -267,6 +267,85 @@ static void ttl_is_kept_to(void **state)
 	close_all(&f);
 }
 
+static int ask_name(struct fixture *f, struct asker *asker, const char *address)
+{
+	struct ip ip;
+
+	assert_int_equal(ip_parse(address, strlen(address), &ip), 0);
+	return resolver_ask_name(f->resolver, &ip, &asker->wait, note, &asker->answer);
+}
+
+/* The name of an address that is not known yet, and from then on is. */
+static struct resolve_answer name_of(struct fixture *f, const char *address)
+{
+	struct asker asker = {0}, again = {0};
+
+	assert_int_equal(ask_name(f, &asker, address), 0);
+	wait_for(f, &asker);
+	assert_int_equal(ask_name(f, &again, address), 1);
+	assert_int_equal(again.answer.err, asker.answer.err);
+	assert_string_equal(again.answer.name, asker.answer.name);
+	return asker.answer;
+}
+
+static void addresses_have_names(void **state)
+{
+	struct resolve_answer answer;
+	struct fixture f;
+
+	(void)state;
+	open_with(&f, 0, 0, 1);
+	answer = name_of(&f, "192.0.2.1");
+	assert_int_equal(answer.err, ERR_OK);
+	assert_int_equal(answer.n, strlen("host.test"));
+	assert_string_equal(answer.name, "host.test");
+	assert_string_equal(name_of(&f, "2001:db8::1").name, "host.test");
+	assert_int_equal(f.stub.queries, 2);
+	assert_int_equal(name_of(&f, "192.0.2.0").err, ERR_NOT_FOUND);
+	assert_int_equal(name_of(&f, "192.0.2.200").err, ERR_NOT_FOUND);
+	/* The name under which PTR records stand is another question. */
+	assert_int_equal(f.stub.queries, 4);
+	assert_int_equal(asked(&f, "1.2.0.192.in-addr.arpa").err, ERR_RESOLVER);
+	close_all(&f);
+}
+
+/* Whoever has an address says its name: neither control bytes nor an address come through. */
+static void hostile_names_are_none(void **state)
+{
+	static const char *const bad[] = {"192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5",
+	    "192.0.2.6", "192.0.2.7", "2001:db8::3"};
+	struct fixture f;
+
+	(void)state;
+	open_with(&f, 0, 0, 1);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct resolve_answer answer = name_of(&f, bad[i]);
+
+		assert_int_not_equal(answer.err, ERR_OK);
+		assert_int_equal(answer.n, 0);
+		assert_string_equal(answer.name, "");
+	}
+	close_all(&f);
+}
+
+/* One query for all who ask at once, and who gives up is not called. */
+static void same_addresses_are_one(void **state)
+{
+	struct asker askers[10] = {0};
+	struct fixture f;
+
+	(void)state;
+	open_plain(&f);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(ask_name(&f, &askers[i], "192.0.2.1"), 0);
+	resolve_cancel(&askers[3].wait);
+	wait_for(&f, &askers[9]);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(askers[i].calls, i != 3);
+	assert_int_equal(f.stub.queries, 1);
+	close_all(&f);
+}
+
 static void failures_are_kept(void **state)
 {
 	static const struct {
@@ -657,6 +736,9 @@ int main(void)
 	    cmocka_unit_test(cache_is_bounded),
 	    cmocka_unit_test(sockets_are_not_inherited),
 	    cmocka_unit_test(idle_resolver_holds_nothing),
+	    cmocka_unit_test(addresses_have_names),
+	    cmocka_unit_test(hostile_names_are_none),
+	    cmocka_unit_test(same_addresses_are_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "policy/rule.h"
 
 #define POLICIES 3000
 #define REQUESTS 60
@@ -373,6 +374,36 @@ static enum verdict naive_decide(
 	return allowed && denied ? VERDICT_DEPENDS : allowed ? VERDICT_ALLOW : VERDICT_DENY;
 }
 
+/* One port of every piece into which `ports` cuts them. */
+static const uint16_t port_pieces[] = {
+    1, 2, 22, 23, 80, 100, 443, 444, 8000, 8500, 9000, 20000, 65535};
+
+/*
+ * A resolve is allowed where some port is. Where that is not certain without the address, it may
+ * also be said to depend on it.
+ */
+static bool resolve_is_right(
+    const struct model *rules, unsigned n, const struct asked *asked, const struct decision *d)
+{
+	bool some_allow = false, all_deny = true;
+
+	for (size_t i = 0; i < COUNT(port_pieces); i++) {
+		struct asked a = *asked;
+		enum verdict verdict;
+		int rule;
+
+		a.port = port_pieces[i];
+		verdict = naive_decide(rules, n, &a, &rule);
+		some_allow |= verdict == VERDICT_ALLOW;
+		all_deny &= verdict == VERDICT_DENY;
+	}
+	if (d->rule && d->rule->allow != (d->verdict == VERDICT_ALLOW))
+		return false;
+	if (d->verdict == VERDICT_DEPENDS)
+		return !asked->ip && !all_deny && !d->rule;
+	return d->verdict == VERDICT_ALLOW ? some_allow : all_deny;
+}
+
 static struct asked make_request(void)
 {
 	struct asked a = {
@@ -450,6 +481,14 @@ static void check_one(const struct policy *policy, const char *text, const struc
 	enum verdict verdict;
 	int rule;
 
+	if (req.command == COMMAND_RESOLVE) {
+		if (!resolve_is_right(rules, n, &a, &d))
+			fail_msg("%s\nclient %s name %s ip %s user %s: resolve verdict %d", text,
+			    a.client->text, a.name ? a.name : "-", a.ip ? a.ip->text : "-",
+			    a.user ? a.user : "-", (int)d.verdict);
+		tally[d.verdict]++;
+		return;
+	}
 	for (const char *c = prelude; *c; c++)
 		first_line += *c == '\n';
 	verdict = naive_decide(rules, n, &a, &rule);

@@ -168,6 +168,42 @@ static void filter_is_of_the_rule_that_allows(void **state)
 	policy_free(p);
 }
 
+/* A resolve has no port: it is allowed where some port is, and only there. */
+static void resolve_is_for_some_port(void **state)
+{
+	static const struct {
+		const char *text;
+		enum verdict verdict;
+	} cases[] = {
+	    {"allow port 443\n", VERDICT_ALLOW},
+	    {"deny port 25\nallow all\n", VERDICT_ALLOW},
+	    {"deny port 80,443\nallow port 80,443\n", VERDICT_DENY},
+	    {"deny port 80,443\nallow port 80,443-444\n", VERDICT_ALLOW},
+	    {"deny port 1-65535\nallow all\n", VERDICT_DENY},
+	    {"deny port 1-100\ndeny port 101-65535\nallow all\n", VERDICT_DENY},
+	    {"deny port 1-100\ndeny port 102-65535\nallow all\n", VERDICT_ALLOW},
+	    {"deny port 2-65535\nallow port 2-65535\nallow port 1\n", VERDICT_ALLOW},
+	    {"deny command connect\nallow all\n", VERDICT_ALLOW},
+	    {"allow command connect\n", VERDICT_DENY},
+	};
+	struct policy_request req = fixture_request();
+
+	(void)state;
+	req.command = COMMAND_RESOLVE;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		/* What the client says for a port changes nothing. */
+		for (unsigned port = 0; port <= 65535; port += 13107) {
+			req.port = (uint16_t)port;
+			assert_int_equal(verdict_of(cases[i].text, &req), cases[i].verdict);
+		}
+	req.has_ip = false;
+	req.name = "www.example.com";
+	assert_int_equal(
+	    verdict_of("deny to private port 80\nallow port 80\n", &req), VERDICT_DEPENDS);
+	assert_int_equal(
+	    verdict_of("deny port 80\nallow to private port 80\n", &req), VERDICT_DENY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -178,6 +214,7 @@ int main(void)
 	    cmocka_unit_test(embedded_addresses),
 	    cmocka_unit_test(any_target_at_all),
 	    cmocka_unit_test(filter_is_of_the_rule_that_allows),
+	    cmocka_unit_test(resolve_is_for_some_port),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
