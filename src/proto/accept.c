@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/accept_int.h"
 #include "proto/err.h"
+#include "proto/gss.h"
 #include "proto/http.h"
 #include "proto/socks4.h"
 #include "proto/socks5.h"
@@ -76,8 +78,7 @@ void accept_fini(struct accept *a)
 	a->password_len = 0;
 }
 
-/* A copy with a NUL behind it, for those who print it. */
-static void keep_bytes(
+void accept_keep_bytes(
     char to[static ACCEPT_CREDENTIAL_MAX + 1], uint8_t *ret_len, const uint8_t *from, uint8_t len)
 {
 	if (len > 0)
@@ -88,8 +89,9 @@ static void keep_bytes(
 
 static void keep_credentials(struct accept *a, const struct userpass *credentials)
 {
-	keep_bytes(a->user, &a->user_len, credentials->user, credentials->user_len);
-	keep_bytes(a->password, &a->password_len, credentials->password, credentials->password_len);
+	accept_keep_bytes(a->user, &a->user_len, credentials->user, credentials->user_len);
+	accept_keep_bytes(
+	    a->password, &a->password_len, credentials->password, credentials->password_len);
 }
 
 /* What no command can mean. Multicast, broadcast and the like are for the policy to refuse. */
@@ -162,7 +164,7 @@ static int step_socks4(struct accept *a, struct wire_reader *in)
 	if (rc != WIRE_DONE)
 		return rc;
 	a->proto = q.named ? PROTO_SOCKS4A : PROTO_SOCKS4;
-	keep_bytes(a->claim, &a->claim_len, q.user, q.user_len);
+	accept_keep_bytes(a->claim, &a->claim_len, q.user, q.user_len);
 	a->command = socks4_command(q.command);
 	if (!(a->methods & AUTH_NONE))
 		return no_method(a);
@@ -172,10 +174,14 @@ static int step_socks4(struct accept *a, struct wire_reader *in)
 	return rc != 0 ? rc : ask_caller(a);
 }
 
-/* A client that brings a password wants it judged, so that goes before "none". */
+/*
+ * A client that brings a password wants it judged, so that goes before all. Before GSS-API too:
+ * curl offers that whenever it was built with it, ticket or not. Who can prove who he is does so
+ * even where he need not.
+ */
 static int step_greeting(struct accept *a, struct wire_reader *in, struct wire_writer *out)
 {
-	bool none = false, password = false;
+	bool none = false, gss = false, password = false;
 	struct socks5_greeting g;
 	int rc;
 
@@ -184,11 +190,15 @@ static int step_greeting(struct accept *a, struct wire_reader *in, struct wire_w
 		return rc;
 	for (unsigned i = 0; i < g.n_methods; i++) {
 		none |= g.methods[i] == SOCKS5_METHOD_NONE;
+		gss |= g.methods[i] == SOCKS5_METHOD_GSSAPI;
 		password |= g.methods[i] == SOCKS5_METHOD_PASSWORD;
 	}
 	if (password && a->methods & AUTH_PASSWORD) {
 		socks5_write_choice(out, SOCKS5_METHOD_PASSWORD);
 		a->state = ACCEPT_AT_USERPASS;
+	} else if (gss && a->methods & AUTH_GSSAPI) {
+		socks5_write_choice(out, SOCKS5_METHOD_GSSAPI);
+		a->state = ACCEPT_AT_GSS_CONTEXT;
 	} else if (none && a->methods & AUTH_NONE) {
 		socks5_write_choice(out, SOCKS5_METHOD_NONE);
 		a->state = ACCEPT_AT_REQUEST;
@@ -418,11 +428,16 @@ static int step(struct accept *a, struct wire_reader *in, struct wire_writer *ou
 		return step_start(a, in, out);
 	case ACCEPT_AT_USERPASS:
 		return step_userpass(a, in);
+	case ACCEPT_AT_GSS_CONTEXT:
+	case ACCEPT_AT_GSS_LEVEL:
+		return accept_gss_step(a, in);
 	case ACCEPT_AT_REQUEST:
 		return step_request(a, in, out);
 	case ACCEPT_AT_HTTP:
 		return step_http(a, in, out);
 	case ACCEPT_WAITS_AUTH:
+	case ACCEPT_WAITS_GSS_CONTEXT:
+	case ACCEPT_WAITS_GSS_LEVEL:
 	case ACCEPT_WAITS_REPLY:
 	case ACCEPT_WAITS_PEER:
 	case ACCEPT_AT_END:
@@ -470,6 +485,12 @@ static void write_socks5_refusal(const struct accept *a, int err, struct wire_wr
 	case ACCEPT_WAITS_AUTH:
 		userpass_write_answer(out, USERPASS_FAILED);
 		break;
+	case ACCEPT_AT_GSS_CONTEXT:
+	case ACCEPT_AT_GSS_LEVEL:
+	case ACCEPT_WAITS_GSS_CONTEXT:
+	case ACCEPT_WAITS_GSS_LEVEL:
+		gss_frame_write_abort(out);
+		break;
 	default:
 		socks5_write_answer(out, (uint8_t)err_socks5(err), NULL);
 		break;
@@ -503,7 +524,7 @@ static void end(struct accept *a, int err)
 	accept_fini(a);
 }
 
-static void refuse(struct accept *a, int err, struct wire_writer *out)
+void accept_refuse(struct accept *a, int err, struct wire_writer *out)
 {
 	write_refusal(a, err, out);
 	end(a, err);
@@ -521,9 +542,13 @@ enum accept_event accept_step(struct accept *a, struct wire_reader *in, struct w
 		if (rc == WIRE_MORE)
 			return ACCEPT_MORE;
 		if (rc < 0)
-			refuse(a, rc, out);
+			accept_refuse(a, rc, out);
 		else if (a->state == ACCEPT_WAITS_AUTH)
 			return ACCEPT_AUTH;
+		else if (a->state == ACCEPT_WAITS_GSS_CONTEXT)
+			return ACCEPT_GSS_CONTEXT;
+		else if (a->state == ACCEPT_WAITS_GSS_LEVEL)
+			return ACCEPT_GSS_LEVEL;
 		else if (a->state == ACCEPT_WAITS_REPLY)
 			return ACCEPT_REQUEST;
 	}
@@ -545,7 +570,7 @@ void accept_auth_result(struct accept *a, bool ok, struct wire_writer *out)
 	}
 	rc = a->proto == PROTO_HTTP ? challenge(a, ERR_AUTH, out) : ERR_AUTH;
 	if (rc < 0)
-		refuse(a, rc, out);
+		accept_refuse(a, rc, out);
 }
 
 static void write_grant(const struct accept *a, const struct addr *bound, struct wire_writer *out)
@@ -574,7 +599,8 @@ static bool awaits_refusal(const struct accept *a)
 {
 	if (a->proto == PROTO_SOCKS5)
 		return a->state == ACCEPT_WAITS_AUTH || a->state == ACCEPT_WAITS_REPLY ||
-		       a->state == ACCEPT_WAITS_PEER;
+		       a->state == ACCEPT_WAITS_PEER || a->state == ACCEPT_WAITS_GSS_CONTEXT ||
+		       a->state == ACCEPT_WAITS_GSS_LEVEL;
 	return a->proto != PROTO_NONE;
 }
 

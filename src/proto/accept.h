@@ -13,6 +13,7 @@
  *     event           the caller then
  *     ACCEPT_MORE     waits for more bytes and calls accept_step() again with all it has
  *     ACCEPT_AUTH     checks accept_user/password, then accept_auth_result(), then accept_step()
+ *     ACCEPT_GSS_...  gives the token to the GSS-API: see there
  *     ACCEPT_REQUEST  decides and connects, then accept_reply() once; of BIND twice
  *     ACCEPT_END      sends what the writer holds and ends the connection; `err` says why
  *
@@ -54,14 +55,24 @@ const char *command_name(enum command command);
 const char *auth_method_name(enum auth_method method);
 
 #define ACCEPT_CREDENTIAL_MAX 255
-/* No message is longer than this; a caller's input buffer never needs more. */
+/* No message is longer than this, but for GSS-API's: accept_input_max(). */
 #define ACCEPT_INPUT_MAX 16384
-/* No answer is longer than this: room for accept_step() and accept_reply() in the writer. */
+/* No answer is longer than this: room for accept_step() and accept_reply() in the writer. Answers
+ * with a token of the caller's need room for that too. */
 #define ACCEPT_OUTPUT_MAX 1024
 
 enum accept_event {
 	ACCEPT_MORE,
 	ACCEPT_AUTH,
+	/*
+	 * The last `token_len` bytes that were consumed are a token of RFC 1961: of the context,
+	 * then accept_gss_context(); or the level of protection, then accept_gss_level() and
+	 * accept_gss_answer_level(). With the answer to the level everything is protected, in both
+	 * directions: the bytes for accept_step() come unwrapped, and what it writes is wrapped,
+	 * unless the level is GSS_LEVEL_CLEAR.
+	 */
+	ACCEPT_GSS_CONTEXT,
+	ACCEPT_GSS_LEVEL,
 	ACCEPT_REQUEST,
 	ACCEPT_END,
 };
@@ -72,11 +83,18 @@ enum accept_state {
 	/* SOCKS5: a method is chosen and told; password: waits for RFC 1929, none: for the request.
 	 */
 	ACCEPT_AT_USERPASS,
+	/* SOCKS5: GSS-API was chosen, waits for a token of the context; it stands, for the level.
+	 */
+	ACCEPT_AT_GSS_CONTEXT,
+	ACCEPT_AT_GSS_LEVEL,
 	ACCEPT_AT_REQUEST, /* HTTP: the request is parsed, its credentials were right */
 	/* HTTP: waits for a (further) header block, after a 407 too. */
 	ACCEPT_AT_HTTP,
-	/* The caller was asked; only accept_auth_result() or accept_reply() leave these. */
+	/* The caller was asked; only accept_auth_result(), accept_gss_...() or accept_reply() leave
+	 * these. */
 	ACCEPT_WAITS_AUTH,
+	ACCEPT_WAITS_GSS_CONTEXT,
+	ACCEPT_WAITS_GSS_LEVEL,
 	ACCEPT_WAITS_REPLY,
 	/* BIND: the first reply said where the peer is awaited; accept_reply() says who came. */
 	ACCEPT_WAITS_PEER,
@@ -96,11 +114,17 @@ struct accept {
 	bool http_close;         /* the client will not use the connection again after an answer */
 	bool http_head;          /* HEAD: the answer has no body */
 	uint16_t http_seen;      /* bytes of the incomplete header block looked at in vain */
-	int err;                 /* why, after ACCEPT_END */
+	uint8_t gss_levels;      /* that may be agreed on, GSS_LEVEL_BIT(); of the RFC or clear */
+	bool gss_nec_allowed;    /* clients may ask for the level in NEC's form... */
+	bool gss_nec;            /* ...and this one did: its octet is not wrapped, nor ours */
+	uint8_t gss_rounds;      /* tokens of the context that came, and their bytes */
+	uint32_t gss_bytes;
+	uint16_t token_len; /* at ACCEPT_GSS_... */
+	int err;            /* why, after ACCEPT_END */
 
 	/*
 	 * The credentials at ACCEPT_AUTH; after its result the user stays (and the password is
-	 * wiped). Only while `method` is AUTH_PASSWORD has anybody vouched for the user.
+	 * wiped). Only while `method` is not AUTH_NONE has anybody vouched for the user.
 	 * At ACCEPT_REQUEST of SOCKS4 `claim` is the USERID, which nobody has checked. Opaque
 	 * bytes; may hold NUL.
 	 */
@@ -132,6 +156,46 @@ enum accept_event accept_step(struct accept *a, struct wire_reader *in, struct w
 /* After ACCEPT_AUTH: were the credentials right? Then accept_step() goes on (with a refusal it may
  * return ACCEPT_END, or ACCEPT_MORE where the protocol allows another try). */
 void accept_auth_result(struct accept *a, bool ok, struct wire_writer *out);
+
+/* For GSS-API, directly behind accept_init(): the levels that may be agreed on (GSS_LEVEL_BIT() of
+ * those that proto/gss.h tells), and whether NEC's form of asking for one is understood. */
+void accept_offer_gss(struct accept *a, unsigned levels, bool nec);
+
+/* What one message of the client may have in this state: more than the caller keeps is never asked
+ * for. */
+size_t accept_input_max(const struct accept *a);
+
+enum accept_gss_outcome {
+	ACCEPT_GSS_CONTINUE, /* another token of the client is needed */
+	ACCEPT_GSS_DONE,     /* the context stands */
+	ACCEPT_GSS_FAILED,
+};
+
+struct accept_gss_answer {
+	enum accept_gss_outcome outcome;
+	const void *token; /* for the client; may be empty */
+	size_t len;
+	/* When it stands: who the client is, 1 to ACCEPT_CREDENTIAL_MAX bytes without NUL (else it
+	 * is refused), and whether messages can be encrypted. */
+	const char *user;
+	size_t user_len;
+	bool confidential;
+};
+
+/* After ACCEPT_GSS_CONTEXT: what became of the token. `out` has room for the answer's too. Then
+ * accept_step() goes on. */
+void accept_gss_context(
+    struct accept *a, const struct accept_gss_answer *answer, struct wire_writer *out);
+
+/*
+ * After ACCEPT_GSS_LEVEL: the token unwrapped, where `gss_nec` the token itself; NULL where it
+ * could not be. Returns the enum gss_level to answer, or a negative error: then it is refused, and
+ * accept_step() says so.
+ */
+int accept_gss_level(struct accept *a, const uint8_t *octets, size_t len, struct wire_writer *out);
+/* And the octet to answer, wrapped (or not, where `gss_nec`). */
+void accept_gss_answer_level(
+    struct accept *a, const void *token, size_t len, struct wire_writer *out);
 
 /*
  * After ACCEPT_REQUEST: the answer. ERR_OK grants, with `bound` the address of the outgoing socket

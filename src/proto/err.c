@@ -53,6 +53,11 @@ static const struct err_row rows[] = {
     {ERR_AUTH, SOCKS5_NOT_ALLOWED, 407, "bad-credentials", "wrong user or password"},
     {ERR_NOT_OFFERED, SOCKS5_NOT_ALLOWED, 403, "not-offered",
 	"no authentication method is offered to this client"},
+    {ERR_GSS_CONTEXT, SOCKS5_NOT_ALLOWED, 403, "bad-ticket", "not authenticated by GSS-API"},
+    {ERR_GSS_LEVEL, SOCKS5_NOT_ALLOWED, 403, "bad-level",
+	"a level of protection that is not allowed"},
+    {ERR_GSS_MESSAGE, SOCKS5_NOT_ALLOWED, 403, "bad-protection",
+	"a message that is not protected as was agreed"},
     {ERR_DENIED, SOCKS5_NOT_ALLOWED, 403, "denied", "denied by policy"},
     {ERR_SELF, SOCKS5_NOT_ALLOWED, 403, "self", "the destination is this proxy"},
 

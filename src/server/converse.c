@@ -115,6 +115,11 @@ static bool step(struct session *s)
 	case ACCEPT_AUTH:
 		begin_auth(s);
 		break;
+	case ACCEPT_GSS_CONTEXT:
+	case ACCEPT_GSS_LEVEL:
+		/* No configuration offers it yet. */
+		session_end(s, ERR_NO_METHOD);
+		break;
 	case ACCEPT_REQUEST:
 		session_wait(s, WATCH_ERROR);
 		session_note(s);

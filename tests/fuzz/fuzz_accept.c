@@ -9,6 +9,7 @@
 
 #include "proto/accept.h"
 #include "proto/err.h"
+#include "proto/gss.h"
 
 #define AUTHS_MAX 8
 
@@ -17,7 +18,7 @@ struct outcome {
 	uint8_t said[8 * ACCEPT_OUTPUT_MAX];
 	size_t n_said;
 	size_t consumed;
-	unsigned n_auths;
+	unsigned n_auths, n_tokens;
 	enum accept_event event;
 	struct accept a;
 };
@@ -28,6 +29,62 @@ static unsigned methods_of(uint8_t choices)
 	    AUTH_NONE, AUTH_PASSWORD, AUTH_NONE | AUTH_PASSWORD, AUTH_GSSAPI};
 
 	return methods[choices & 3];
+}
+
+/* A token of the context, as it falls out by its first byte. */
+static void answer_context(struct outcome *o, const uint8_t *token, struct wire_writer *out)
+{
+	struct accept_gss_answer answer = {
+	    .outcome = ACCEPT_GSS_CONTINUE,
+	    .token = token,
+	    .len = token[0] >> 2 & 3,
+	    .user = "alice@EXAMPLE.ORG",
+	    .user_len = token[0] & 0x40 ? 5 : 17,
+	    .confidential = token[0] & 0x80,
+	};
+
+	CHECK(++o->n_tokens <= GSS_CONTEXT_ROUNDS_MAX);
+	CHECK(o->a.gss_bytes <= GSS_CONTEXT_TOTAL_MAX);
+	if (answer.len > o->a.token_len)
+		answer.len = o->a.token_len;
+	if ((token[0] & 3) == 3)
+		answer.outcome = ACCEPT_GSS_FAILED;
+	else if (token[0] & 1)
+		answer.outcome = ACCEPT_GSS_DONE;
+	accept_gss_context(&o->a, &answer, out);
+	CHECK((o->a.state == ACCEPT_AT_END) == (answer.outcome == ACCEPT_GSS_FAILED));
+}
+
+/* What is wrapped is the token without its first byte. */
+static void answer_level(struct outcome *o, const uint8_t *token, struct wire_writer *out)
+{
+	bool nec = o->a.gss_nec;
+	unsigned allowed = o->a.gss_levels;
+	uint8_t octets[2] = {0x60, 0};
+	int level;
+
+	CHECK(!nec || (o->a.token_len == 1 && o->a.gss_nec_allowed));
+	level = accept_gss_level(&o->a, token + !nec, o->a.token_len - !nec, out);
+	CHECK((level < 0) == (o->a.state == ACCEPT_AT_END));
+	if (level < 0)
+		return;
+	CHECK(allowed & GSS_LEVEL_BIT(level));
+	octets[1] = (uint8_t)level;
+	accept_gss_answer_level(&o->a, octets + nec, 2u - nec, out);
+}
+
+static void answer_gss(struct outcome *o, const struct wire_reader *in, struct wire_writer *out)
+{
+	const uint8_t *token;
+
+	CHECK(o->a.token_len > 0 && o->a.token_len <= in->pos);
+	CHECK(o->a.methods & AUTH_GSSAPI);
+	token = in->data + in->pos - o->a.token_len;
+	if (o->event == ACCEPT_GSS_CONTEXT)
+		answer_context(o, token, out);
+	else
+		answer_level(o, token, out);
+	CHECK(o->a.token_len == 0 || o->a.state == ACCEPT_AT_END);
 }
 
 static void say(struct outcome *o, struct wire_writer *out)
@@ -63,6 +120,11 @@ static void check_request(const struct accept *a)
 		CHECK(a->command == COMMAND_CONNECT);
 }
 
+static bool asks_gss(enum accept_event event)
+{
+	return event == ACCEPT_GSS_CONTEXT || event == ACCEPT_GSS_LEVEL;
+}
+
 /* One delivery of bytes; returns when the machine wants more or has decided. */
 static void deliver(struct outcome *o, uint8_t choices, const uint8_t *data, size_t size)
 {
@@ -74,6 +136,10 @@ static void deliver(struct outcome *o, uint8_t choices, const uint8_t *data, siz
 		o->event = accept_step(&o->a, &in, &out);
 		CHECK(!in.failed && in.pos <= size);
 		say(o, &out);
+		if (asks_gss(o->event)) {
+			answer_gss(o, &in, &out);
+			say(o, &out);
+		}
 		if (o->event != ACCEPT_AUTH)
 			continue;
 		check_credentials(&o->a);
@@ -82,7 +148,7 @@ static void deliver(struct outcome *o, uint8_t choices, const uint8_t *data, siz
 		o->n_auths++;
 		CHECK(o->a.password_len == 0 && o->a.password[0] == '\0');
 		say(o, &out);
-	} while (o->event == ACCEPT_AUTH);
+	} while (o->event == ACCEPT_AUTH || asks_gss(o->event));
 	o->consumed += in.pos;
 }
 
@@ -134,6 +200,7 @@ static void run(struct outcome *o, uint8_t choices, unsigned seed, const uint8_t
 
 	memset(o, 0, sizeof(*o));
 	accept_init(&o->a, methods_of(choices));
+	accept_offer_gss(&o->a, choices >> 4 & 7, choices & 0x80);
 	for (;;) {
 		uint8_t *copy = malloc(shown - o->consumed + 1);
 

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "proto/err.h"
+#include "proto/gss.h"
 #include "vector.h"
 
 /* How many bytes of the stream the machine has been shown after the `i`-th delivery. */
@@ -57,7 +58,7 @@ struct run {
 	struct transcript t;
 	const uint8_t *stream;
 	size_t consumed;
-	size_t n_auths;
+	size_t n_auths, n_tokens;
 	bool over;
 };
 
@@ -78,6 +79,73 @@ static void on_auth(struct run *r, struct wire_writer *out)
 	accept_auth_result(&r->a, strcmp(line->args, "ok") == 0, out);
 	assert_int_equal(r->a.password_len, 0);
 	assert_int_equal(r->a.password[0], 0);
+}
+
+/* ---- RFC 1961 ---- */
+
+static unsigned levels_of(const char *text)
+{
+	static const char *const names[] = {
+	    [GSS_LEVEL_CLEAR] = "clear",
+	    [GSS_LEVEL_INTEGRITY] = "integrity",
+	    [GSS_LEVEL_CONFIDENTIAL] = "confidential",
+	};
+	unsigned levels = 0;
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strstr(text, names[i]))
+			levels |= GSS_LEVEL_BIT(i);
+	return levels;
+}
+
+/* The token as the machine shows it: it ends where the cursor stands. */
+static const uint8_t *token_at(const struct run *r, const struct wire_reader *in)
+{
+	assert_in_range(r->a.token_len, 1, in->pos);
+	return in->data + in->pos - r->a.token_len;
+}
+
+static void on_context(struct run *r, const struct wire_reader *in, struct wire_writer *out)
+{
+	const struct vector_line *line = vector_find(r->v, "token", r->n_tokens++);
+	struct accept_gss_answer answer = {.outcome = ACCEPT_GSS_FAILED, .confidential = true};
+	char word[32] = "", user[256] = "";
+
+	transcript_line_bytes(&r->t, "token", token_at(r, in), r->a.token_len);
+	assert_non_null(line);
+	assert_in_range(sscanf(line->args, "%31s %255s", word, user), 1, 2);
+	if (strcmp(word, "more") == 0)
+		answer.outcome = ACCEPT_GSS_CONTINUE;
+	else if (strcmp(word, "bad") != 0)
+		answer.outcome = ACCEPT_GSS_DONE;
+	answer.confidential = strcmp(word, "weak") != 0;
+	answer.token = line->bytes[1];
+	answer.len = line->n_bytes[1];
+	answer.user = user;
+	answer.user_len = strcmp(user, "nul") == 0 ? 4 : strlen(user);
+	accept_gss_context(&r->a, &answer, out);
+}
+
+/* What is wrapped is here the octet behind a W. */
+static void on_level(struct run *r, const struct wire_reader *in, struct wire_writer *out)
+{
+	const struct vector_line *line = vector_find(r->v, "level", 0);
+	uint8_t token[2] = {'W'};
+	int level;
+
+	transcript_line_bytes(
+	    &r->t, r->a.gss_nec ? "level nec" : "level", token_at(r, in), r->a.token_len);
+	if (r->a.gss_nec) {
+		level = accept_gss_level(&r->a, token_at(r, in), r->a.token_len, out);
+	} else {
+		assert_non_null(line);
+		level = accept_gss_level(&r->a,
+		    strcmp(line->args, "bad") == 0 ? NULL : line->bytes[1], line->n_bytes[1], out);
+	}
+	if (level < 0)
+		return;
+	token[1] = (uint8_t)level;
+	accept_gss_answer_level(&r->a, token + r->a.gss_nec, 2u - r->a.gss_nec, out);
 }
 
 /* The caller's answer as a line says it. */
@@ -132,7 +200,8 @@ static void on_peer(struct run *r, struct wire_reader *in, struct wire_writer *o
  * beyond them. */
 static void deliver(struct run *r, size_t upto)
 {
-	uint8_t answer[ACCEPT_OUTPUT_MAX], *copy = malloc(upto - r->consumed + 1);
+	static uint8_t answer[ACCEPT_OUTPUT_MAX + GSS_FRAME_MAX];
+	uint8_t *copy = malloc(upto - r->consumed + 1);
 	struct wire_writer out = wire_writer_of(answer, sizeof(answer));
 	struct wire_reader in;
 	enum accept_event event;
@@ -147,12 +216,16 @@ static void deliver(struct run *r, size_t upto)
 		flush(r, &out);
 		if (event == ACCEPT_AUTH)
 			on_auth(r, &out);
+		else if (event == ACCEPT_GSS_CONTEXT)
+			on_context(r, &in, &out);
+		else if (event == ACCEPT_GSS_LEVEL)
+			on_level(r, &in, &out);
 		else if (event == ACCEPT_REQUEST)
 			on_request(r, &out);
 		flush(r, &out);
 		if (r->a.state == ACCEPT_WAITS_PEER)
 			on_peer(r, &in, &out);
-	} while (event == ACCEPT_AUTH);
+	} while (event == ACCEPT_AUTH || event == ACCEPT_GSS_CONTEXT || event == ACCEPT_GSS_LEVEL);
 	if (event == ACCEPT_END) {
 		snprintf(text, sizeof(text), "end %s", err_word(r->a.err));
 		transcript_line(&r->t, text);
@@ -180,7 +253,10 @@ static void at_the_end(struct run *r)
 
 static void run(struct run *r, const struct schedule *s)
 {
+	const char *levels = vector_args(r->v, "levels", "");
+
 	accept_init(&r->a, methods_of(vector_args(r->v, "offer", "none")));
+	accept_offer_gss(&r->a, levels_of(levels), strstr(levels, "nec") != NULL);
 	for (size_t i = 0; !r->over; i++) {
 		size_t upto = schedule_at(s, i);
 
@@ -204,6 +280,12 @@ static void expect(const struct vector *v, struct transcript *t)
 		} else if (strcmp(l->word, "auth") == 0) {
 			transcript_line_bytes(t, "user", l->bytes[0], l->n_bytes[0]);
 			transcript_line_bytes(t, "password", l->bytes[1], l->n_bytes[1]);
+		} else if (strcmp(l->word, "token") == 0) {
+			transcript_line_bytes(t, "token", l->bytes[0], l->n_bytes[0]);
+		} else if (strcmp(l->word, "level") == 0) {
+			transcript_line_bytes(t,
+			    strcmp(l->args, "nec") == 0 ? "level nec" : "level", l->bytes[0],
+			    l->n_bytes[0]);
 		} else if (strcmp(l->word, "request") == 0) {
 			transcript_line_bytes(t, text, l->bytes[0], l->n_bytes[0]);
 		} else if (strcmp(l->word, "end") == 0) {
