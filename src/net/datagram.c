@@ -180,6 +180,18 @@ static void on_readable(struct watch *watch, unsigned events)
 		sock->fn(sock, sock->shared->list, n);
 }
 
+/* One bound to no address would hear the groups that others on this host have joined. */
+static void hear_own_groups_only(int fd, bool v6)
+{
+	const int zero = 0;
+
+	/* Kernels before 4.20 know no such option for IPv6. */
+	if (v6)
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, &zero, sizeof(zero));
+	else
+		(void)setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &zero, sizeof(zero));
+}
+
 int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, struct loop *loop,
     const struct sockaddr_storage *local, datagram_fn *fn)
 {
@@ -204,10 +216,29 @@ int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, 
 	}
 	sock->fd = fd;
 	bound = socket_local_addr(fd);
+	if (ip_own_classes(&bound.ip) & IP_UNSPECIFIED)
+		hear_own_groups_only(fd, v6);
 	sock->local = bound.ip;
 	sock->port = bound.port;
 	watch_set(&sock->watch, WATCH_READ);
 	return 0;
+}
+
+/* Returns 0 or -errno, -EAGAIN for all that says "full". */
+static int send_now(const struct datagram_socket *sock, const struct msghdr *msg)
+{
+	int err = 0;
+
+	/* The error of an earlier datagram is told once, in place of sending this one, and looks
+	 * like any error of this one. */
+	for (int i = 0; i < ERRORS_AT_ONCE; i++) {
+		if (sendmsg(sock->fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+			return 0;
+		err = errno;
+		if (err == EAGAIN || err == ENOBUFS || err == ENOMEM)
+			return -EAGAIN;
+	}
+	return -err;
 }
 
 int datagram_send(struct datagram_socket *sock, const void *header, size_t header_len,
@@ -220,19 +251,54 @@ int datagram_send(struct datagram_socket *sock, const void *header, size_t heade
 	};
 	struct sockaddr_storage sa;
 	struct msghdr msg = {.msg_name = &sa, .msg_iov = parts, .msg_iovlen = 2};
-	int err = 0;
 
 	msg.msg_namelen = sockaddr_from_ip(&sa, to, port);
-	/* The error of an earlier datagram is told once, in place of sending this one, and looks
-	 * like any error of this one. */
-	for (int i = 0; i < ERRORS_AT_ONCE; i++) {
-		if (sendmsg(sock->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-			return 0;
-		err = errno;
-		if (err == EAGAIN || err == ENOBUFS || err == ENOMEM)
-			return -EAGAIN;
+	return send_now(sock, &msg);
+}
+
+/* One control message behind `at`, which is moved on. */
+static void add_control(
+    struct msghdr *msg, struct cmsghdr **at, int level, int type, const void *data, size_t len)
+{
+	struct cmsghdr *c = *at ? CMSG_NXTHDR(msg, *at) : CMSG_FIRSTHDR(msg);
+
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(c), data, len);
+	*at = c;
+}
+
+/* Per datagram and not per socket, since one socket sends to many groups. The kernel takes IP_TTL
+ * for multicast as well when it comes this way (ip_setup_cork). */
+int datagram_send_group(struct datagram_socket *sock, const void *data, size_t len,
+    const struct ip *group, uint16_t port, const struct datagram_way *way)
+{
+	union {
+		char room[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
+		struct cmsghdr align;
+	} control = {.room = {0}};
+	struct in_pktinfo info = {.ipi_ifindex = (int)way->interface};
+	struct in6_pktinfo info6 = {.ipi6_ifindex = way->interface};
+	struct iovec part = {(void *)(uintptr_t)data, len};
+	struct sockaddr_storage sa;
+	struct msghdr msg = {.msg_name = &sa, .msg_iov = &part, .msg_iovlen = 1};
+	struct cmsghdr *last = NULL;
+	int ttl = way->ttl;
+
+	msg.msg_namelen = sockaddr_from_ip(&sa, group, port);
+	msg.msg_control = control.room;
+	msg.msg_controllen = sizeof(control.room);
+	if (ip_is_v4(group)) {
+		add_control(&msg, &last, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
+		add_control(&msg, &last, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+		msg.msg_controllen = CMSG_SPACE(sizeof(ttl)) + CMSG_SPACE(sizeof(info));
+	} else {
+		add_control(&msg, &last, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl, sizeof(ttl));
+		add_control(&msg, &last, IPPROTO_IPV6, IPV6_PKTINFO, &info6, sizeof(info6));
+		msg.msg_controllen = CMSG_SPACE(sizeof(ttl)) + CMSG_SPACE(sizeof(info6));
 	}
-	return -err;
+	return send_now(sock, &msg);
 }
 
 uint64_t datagram_overflowed(const struct datagram_socket *sock)

@@ -80,6 +80,17 @@ int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, 
 int datagram_send(struct datagram_socket *sock, const void *header, size_t header_len,
     const void *data, size_t len, const struct ip *to, uint16_t port);
 
+/* How a datagram to a multicast group leaves. */
+struct datagram_way {
+	uint8_t ttl;        /* 1 to 255; of IPv6 the hop limit */
+	unsigned interface; /* its index; 0: the kernel chooses */
+};
+
+/* The same to a group. Members on this host get it too (IP_MULTICAST_LOOP, the kernel's default).
+ * -ENODEV where the interface has gone. */
+int datagram_send_group(struct datagram_socket *sock, const void *data, size_t len,
+    const struct ip *group, uint16_t port, const struct datagram_way *way);
+
 /* How many datagrams the kernel dropped because nobody read them in time. */
 uint64_t datagram_overflowed(const struct datagram_socket *sock);
 

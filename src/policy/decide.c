@@ -71,10 +71,28 @@ static bool from_matches(const struct policy_rule *rule, const struct reading *c
 	return !p->given || p->any || place_has_ip(p, client, rule->allow);
 }
 
+/* Multicast reaches who has not been asked for, so it must have been meant. */
+static bool names_group(const struct place *p, const struct ip *ip)
+{
+	for (size_t i = 0; i < p->n_nets; i++)
+		if (net_set_names_group(p->nets[i], ip))
+			return true;
+	return (p->classes & IP_MULTICAST) != 0;
+}
+
+/* Is it about datagrams to a group? */
+static bool is_group(const struct policy_request *req)
+{
+	return req->command == COMMAND_UDP && req->has_ip &&
+	       ip_own_classes(&req->ip) & IP_MULTICAST;
+}
+
 static enum rule_match to_matches(const struct policy_rule *rule, const struct question *q)
 {
 	const struct place *p = &rule->to;
 
+	if (rule->allow && is_group(q->req))
+		return names_group(p, &q->req->ip) ? RULE_MATCHES : RULE_PASSES;
 	if (!p->given || p->any)
 		return RULE_MATCHES;
 	for (size_t i = 0; q->req->name && i < p->n_hosts; i++)
@@ -276,8 +294,11 @@ static struct decision decide(
 	if (d.verdict == VERDICT_DEPENDS)
 		d.rule = NULL;
 	d.log = d.rule && d.rule->log;
-	if (d.rule && d.verdict == VERDICT_ALLOW)
+	if (d.rule && d.verdict == VERDICT_ALLOW) {
 		d.filter = d.rule->filter;
+		d.ttl = d.rule->ttl > 0 ? d.rule->ttl : MULTICAST_TTL_DEFAULT;
+		d.interface = d.rule->interface;
+	}
 	return d;
 }
 

@@ -44,6 +44,10 @@ struct decision {
 	    *rule; /* the one that decided; NULL: none matched (deny), or VERDICT_DEPENDS */
 	bool log;  /* the rule says `log` */
 	enum udp_filter filter; /* of VERDICT_ALLOW: which remotes may be heard */
+	/* Of VERDICT_ALLOW, where `ip` is a multicast group: the highest TTL, and the interface by
+	 * which it leaves (NULL: the kernel chooses). */
+	uint8_t ttl;
+	const char *interface;
 };
 
 /*
@@ -53,6 +57,10 @@ struct decision {
  *
  * Of COMMAND_RESOLVE `port` is not looked at: it is allowed where the rules allow at least one port
  * of the destination.
+ *
+ * Datagrams to a multicast group are allowed only by a rule that names groups: by a net that lies
+ * within multicast, or by `multicast`. Neither `any` nor 0.0.0.0/0 nor the name of a host does, and
+ * such a rule is passed over.
  */
 struct decision policy_decide(const struct policy *policy, const struct policy_request *req);
 

@@ -359,6 +359,10 @@ static void say_granted(struct out *o, const struct policy_rule *rule)
 	}
 	if (rule->filter != FILTER_ADDRESS_PORT)
 		say(o, "; filter %s", words_name(rule_filters, (int)rule->filter));
+	if (rule->ttl > 0)
+		say(o, "; ttl %u", rule->ttl);
+	if (rule->interface)
+		say(o, "; interface %s", rule->interface);
 	if (rule->terms)
 		say(o, "; %s (not in this version)", rule->terms);
 	say(o, "\n");
@@ -383,6 +387,19 @@ static void say_rule(struct out *o, const struct decision *d)
 		say_granted(o, d->rule);
 }
 
+/* Nobody is there, or more than one: only datagrams go to groups. What carries a group inside is
+ * none of those that can be sent to. To tell an address is not to go there. */
+static bool is_nobody(const struct ip *ip, enum command command)
+{
+	unsigned classes = ip_classes(ip);
+
+	if (command == COMMAND_RESOLVE)
+		classes &= ~(unsigned)IP_MULTICAST;
+	else if (command == COMMAND_UDP)
+		classes &= ~(ip_own_classes(ip) & IP_MULTICAST);
+	return (classes & (IP_UNSPECIFIED | IP_MULTICAST)) != 0;
+}
+
 /* A decision about one address. Returns whether it allows. */
 static bool say_address(struct out *o, const struct policy *policy,
     const struct policy_request *ask, const struct ip *ip, bool list)
@@ -402,8 +419,7 @@ static bool say_address(struct out *o, const struct policy *policy,
 		say(o, "deny, because that is this proxy itself\n");
 		return false;
 	}
-	if ((ip_classes(ip) & IP_UNSPECIFIED) ||
-	    ((connect || ask->command == COMMAND_BIND) && (ip_classes(ip) & IP_MULTICAST))) {
+	if (is_nobody(ip, ask->command)) {
 		say(o, "deny, because nothing can be reached at that address\n");
 		return false;
 	}

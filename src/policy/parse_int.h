@@ -163,6 +163,15 @@ parse_statement setting_workers, setting_user, setting_log, setting_relay, setti
 parse_statement define_net, define_host, define_hours, define_proxy, define_group;
 parse_statement serve_listen, serve_auth, serve_limit;
 
+/* The words `ttl` and `interface` of a rule. Return the token behind, or NULL after a mistake. */
+const struct token *groups_parse_ttl(
+    struct parser *p, const struct token *t, struct policy_rule *rule);
+const struct token *groups_parse_interface(
+    struct parser *p, const struct token *t, struct policy_rule *rule);
+
+/* A rule that begins at `t` and is read: does what it says of multicast have an effect? */
+void groups_check(struct parser *p, const struct token *t, const struct policy_rule *rule);
+
 /* A rule, once all names are known. */
 void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rule);
 

@@ -28,6 +28,9 @@ struct port_range {
 	uint16_t first, last;
 };
 
+/* How far multicast goes where a rule does not say: not beyond the first router. */
+#define MULTICAST_TTL_DEFAULT 1
+
 struct policy_rule {
 	struct position at; /* of the word `allow` or `deny` */
 	const char *text;   /* the statement on one line, as written but for white space */
@@ -36,6 +39,8 @@ struct policy_rule {
 	bool allow;
 	bool log;
 	enum udp_filter filter; /* what is granted to UDP */
+	uint8_t ttl;            /* the highest of multicast; 0: not said */
+	const char *interface;  /* of multicast; NULL: not said */
 	struct place from, to;
 	const struct port_range *ports; /* sorted, none touching; n_ports == 0: any */
 	size_t n_ports;

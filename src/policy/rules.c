@@ -74,7 +74,7 @@ typedef const struct token *rule_word_parse(
 
 static rule_word_parse word_all, word_log, word_from, word_to, word_port, word_user, word_group,
     word_command, word_protocol, word_method, word_listener, word_during, word_via, word_egress,
-    word_time, word_rate, word_quota, word_sessions, word_filter;
+    word_time, word_rate, word_quota, word_sessions, word_filter, word_ttl, word_interface;
 
 struct rule_word {
 	const char *text;
@@ -99,6 +99,8 @@ static const struct rule_word rule_words[] = {
     {"during", word_during, true, false, false},
     {"log", word_log, false, false, false},
     {"filter", word_filter, false, true, false},
+    {"ttl", word_ttl, false, true, false},
+    {"interface", word_interface, false, true, false},
     {"via", word_via, false, true, true},
     {"egress", word_egress, false, true, true},
     {"for", word_time, false, true, true},
@@ -558,6 +560,16 @@ static const struct token *word_filter(struct parser *p, const struct token *t, 
 	return t + 2;
 }
 
+static const struct token *word_ttl(struct parser *p, const struct token *t, struct build *b)
+{
+	return groups_parse_ttl(p, t, b->rule);
+}
+
+static const struct token *word_interface(struct parser *p, const struct token *t, struct build *b)
+{
+	return groups_parse_interface(p, t, b->rule);
+}
+
 static const struct token *word_time(struct parser *p, const struct token *t, struct build *b)
 {
 	uint64_t ms;
@@ -638,7 +650,7 @@ static void unknown_word(struct parser *p, const struct token *t, const struct b
 	const char *words =
 	    b->rule->allow
 		? "all, from, to, port, user, group, command, protocol, method, listener, during, "
-		  "log, filter, via, egress, for, idle, rate, quota or sessions"
+		  "log, filter, ttl, interface, via, egress, for, idle, rate, quota or sessions"
 		: "all, from, to, port, user, group, command, protocol, method, listener, during "
 		  "or log";
 	struct words_guess guess = words_guess_for(t->text, t->len);
@@ -707,6 +719,7 @@ static void close_nets(const struct build *b)
 void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rule)
 {
 	struct build b = {.rule = rule, .after_value = true};
+	size_t before = p->diags->n;
 	const struct token *end;
 	bool said = false;
 
@@ -721,6 +734,8 @@ void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rul
 		parse_fail(p, t, "'all', or words such as from, to, port and user",
 		    "'%.*s' does not say whom or what", SHOWN(t));
 	close_nets(&b);
+	if (p->diags->n == before)
+		groups_check(p, t, rule);
 }
 
 /* The words of an `auth` statement; the values are places in rule_parse_client()'s table. */

@@ -50,16 +50,26 @@ struct ip net_base(const struct ip *ip, unsigned prefix)
 	return base;
 }
 
-static bool add_range(
-    struct net_set *s, struct arena *a, const struct ip *first, const struct ip *last)
+static bool append(struct ip_range **list, size_t *n, struct arena *a, const struct ip *first,
+    const struct ip *last)
 {
-	struct ip_range *ranges = arena_append(a, s->ranges, s->n, sizeof(*ranges));
+	struct ip_range *ranges = arena_append(a, *list, *n, sizeof(*ranges));
 
 	if (!ranges)
 		return false;
-	s->ranges = ranges;
-	ranges[s->n++] = (struct ip_range){*first, *last};
+	*list = ranges;
+	ranges[(*n)++] = (struct ip_range){*first, *last};
 	return true;
+}
+
+static bool add_range(
+    struct net_set *s, struct arena *a, const struct ip *first, const struct ip *last)
+{
+	/* No net begins and ends in multicast without lying there: the two blocks are apart. */
+	if (ip_own_classes(first) & ip_own_classes(last) & IP_MULTICAST &&
+	    ip_is_v4(first) == ip_is_v4(last) && !append(&s->groups, &s->n_groups, a, first, last))
+		return false;
+	return append(&s->ranges, &s->n, a, first, last);
 }
 
 bool net_set_add(struct net_set *s, struct arena *a, const struct ip *net, unsigned prefix)
@@ -98,16 +108,14 @@ static bool covers(const struct net_set *s, const struct ip *first, const struct
 	return false;
 }
 
-void net_set_close(struct net_set *s)
+/* Sorts and merges `count` ranges, at least one; returns how many are left. */
+static size_t tidy(struct ip_range *ranges, size_t count)
 {
-	struct ip low_end = before(v4_first), high_start = after(v4_last);
 	size_t n = 0;
 
-	if (s->n == 0)
-		return;
-	qsort(s->ranges, s->n, sizeof(*s->ranges), compare_ranges);
-	for (size_t i = 1; i < s->n; i++) {
-		struct ip_range *top = &s->ranges[n], *next = &s->ranges[i];
+	qsort(ranges, count, sizeof(*ranges), compare_ranges);
+	for (size_t i = 1; i < count; i++) {
+		struct ip_range *top = &ranges[n], *next = &ranges[i];
 		struct ip touch = after(top->last);
 
 		/* The highest address has none after it, so it swallows whatever follows. */
@@ -115,28 +123,49 @@ void net_set_close(struct net_set *s)
 			if (compare(&next->last, &top->last) > 0)
 				top->last = next->last;
 		} else {
-			s->ranges[++n] = *next;
+			ranges[++n] = *next;
 		}
 	}
-	s->n = n + 1;
+	return n + 1;
+}
+
+void net_set_close(struct net_set *s)
+{
+	struct ip low_end = before(v4_first), high_start = after(v4_last);
+
+	if (s->n == 0)
+		return;
+	s->n = tidy(s->ranges, s->n);
+	if (s->n_groups > 0)
+		s->n_groups = tidy(s->groups, s->n_groups);
 	s->all_v4 = covers(s, &v4_first, &v4_last);
 	s->all_v6 = covers(s, &v6_first, &low_end) && covers(s, &high_start, &v6_last);
 }
 
-bool net_set_has(const struct net_set *s, const struct ip *ip)
+static bool have(const struct ip_range *ranges, size_t n, const struct ip *ip)
 {
-	size_t low = 0, high = s->n;
+	size_t low = 0, high = n;
 
 	/* The last range that does not begin behind the address. */
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (compare(&s->ranges[middle].first, ip) <= 0)
+		if (compare(&ranges[middle].first, ip) <= 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low > 0 && compare(ip, &s->ranges[low - 1].last) <= 0;
+	return low > 0 && compare(ip, &ranges[low - 1].last) <= 0;
+}
+
+bool net_set_has(const struct net_set *s, const struct ip *ip)
+{
+	return have(s->ranges, s->n, ip);
+}
+
+bool net_set_names_group(const struct net_set *s, const struct ip *ip)
+{
+	return have(s->groups, s->n_groups, ip);
 }
 
 bool net_set_meets(const struct net_set *a, const struct net_set *b)

@@ -18,6 +18,9 @@ struct ip_range {
 struct net_set {
 	struct ip_range *ranges;
 	size_t n;
+	/* Of the nets those that lie within multicast, so that a larger one cannot open it. */
+	struct ip_range *groups;
+	size_t n_groups;
 	bool wide;   /* holds a net larger than an IPv4 /8 or an IPv6 /16: no circle of friends */
 	bool all_v4; /* holds every IPv4 address; set by net_set_close() */
 	bool all_v6;
@@ -33,6 +36,9 @@ void net_set_close(struct net_set *s);
 bool net_set_has(const struct net_set *s, const struct ip *ip);
 /* Is there an address in both? */
 bool net_set_meets(const struct net_set *a, const struct net_set *b);
+
+/* Does a net hold it that is all multicast? */
+bool net_set_names_group(const struct net_set *s, const struct ip *ip);
 
 /* The address with all bits behind `prefix` cleared. */
 struct ip net_base(const struct ip *ip, unsigned prefix);

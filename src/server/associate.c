@@ -3,6 +3,7 @@
 #include "server/associate.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -24,8 +25,8 @@
 
 /* For how long a verdict holds: rules may name hours, and addresses may become ours. */
 #define JUDGED_MS 60000
-/* A name that has no address is not asked for again before. */
-#define NAME_FAILED_MS 5000
+/* A name that has no address is not asked for again before, nor an interface that is not there. */
+#define FAILED_MS 5000
 
 /* Why a datagram was dropped. Those that are not the client's never come here: server/gate.h. */
 enum drop {
@@ -33,6 +34,7 @@ enum drop {
 	DROP_FRAGMENT,  /* a piece of which the rest is missing, or pieces are not put together */
 	DROP_DENIED,    /* by the policy, or nobody may be sent to there */
 	DROP_NAME,      /* the name has no address, or too much waits for it */
+	DROP_INTERFACE, /* to a group, and the interface of its rule is not there */
 	DROP_UNASKED,   /* from a remote that the filter does not let in */
 	DROP_FULL,      /* a buffer of ours or the kernel's was full */
 	DROP_ERROR,     /* the kernel could not send it */
@@ -44,6 +46,7 @@ static const char *const drop_fields[DROP_COUNT] = {
     [DROP_FRAGMENT] = "drop-fragment",
     [DROP_DENIED] = "drop-denied",
     [DROP_NAME] = "drop-name",
+    [DROP_INTERFACE] = "drop-interface",
     [DROP_UNASKED] = "drop-unasked",
     [DROP_FULL] = "drop-full",
     [DROP_ERROR] = "drop-error",
@@ -62,6 +65,7 @@ struct association {
 
 	struct remotes remotes;
 	struct remotes unasked; /* what was decided about remotes that nothing was sent to */
+	bool told_of_interface; /* the log was, that one is not there */
 	struct names names;
 	struct udp_fragments fragments;
 
@@ -103,14 +107,16 @@ static struct policy_request question(const struct session *s)
 	};
 }
 
-/* No rule can allow these: nobody is there, or more than one. Of broadcast addresses the kernel
- * knows the others, and sends nothing there from a socket that does not ask for it. */
+/* No rule can allow these: nobody is there, or more than one (a group is in order, but not what
+ * carries one inside). Of broadcast addresses the kernel knows the others, and sends nothing there
+ * from a socket that does not ask for it. */
 static bool is_nobody(const struct ip *ip)
 {
 	static const uint8_t broadcast[4] = {255, 255, 255, 255};
 	struct ip all = ip_from_v4(broadcast);
+	unsigned classes = ip_classes(ip) & ~(ip_own_classes(ip) & IP_MULTICAST);
 
-	return (ip_classes(ip) & (IP_UNSPECIFIED | IP_MULTICAST)) != 0 || ip_equal(ip, &all);
+	return (classes & (IP_UNSPECIFIED | IP_MULTICAST)) != 0 || ip_equal(ip, &all);
 }
 
 /* What the rules say of a remote; `name` in canonical form, or NULL. */
@@ -134,18 +140,49 @@ static struct decision decide(
 	return d;
 }
 
-/* May it be sent to? */
+static bool is_group(const struct ip *ip)
+{
+	return (ip_own_classes(ip) & IP_MULTICAST) != 0;
+}
+
+/* What the rules grant of the way to a remote. */
+struct grant {
+	enum udp_filter filter;
+	struct datagram_way way; /* of a group */
+	bool no_way;             /* the interface is not there */
+};
+
+/* The way that a rule names. Without its interface there is none: by another one it might reach
+ * others than were meant. */
+static void find_way(struct association *a, const struct decision *d, struct grant *grant)
+{
+	struct position at = policy_rule_position(d->rule);
+
+	grant->way = (struct datagram_way){.ttl = d->ttl};
+	if (!d->interface)
+		return;
+	grant->way.interface = if_nametoindex(d->interface);
+	grant->no_way = grant->way.interface == 0;
+	if (grant->no_way && !a->told_of_interface)
+		log_say(LOG_AT_WARN, "there is no interface %s for multicast by %s:%u",
+		    d->interface, at.file, at.line);
+	a->told_of_interface |= grant->no_way;
+}
+
+/* May it be sent to, and how? */
 static bool judge(struct association *a, const char *name, const struct ip *ip, uint16_t port,
-    enum udp_filter *ret_filter)
+    struct grant *ret_grant)
 {
 	struct decision d = decide(a, name, ip, port, true);
 
 	if (d.verdict != VERDICT_ALLOW)
 		return false;
+	*ret_grant = (struct grant){.filter = d.filter};
+	if (is_group(ip))
+		find_way(a, &d, ret_grant);
 	/* What the log tells of the association is the rule that let its first datagram out. */
 	if (!a->session->rule)
 		a->session->rule = d.rule;
-	*ret_filter = d.filter;
 	return true;
 }
 
@@ -153,17 +190,20 @@ static struct remote *judged_remote(struct association *a, const struct ip *ip, 
 {
 	struct remote *r = remotes_find(&a->remotes, ip, port);
 	uint64_t now = now_of(a);
-	enum udp_filter filter = FILTER_ADDRESS_PORT;
+	struct grant grant = {0};
 
 	if (r && now < r->until)
 		return r;
 	r = remotes_get(&a->remotes, ip, port, now, old_of(a));
 	if (!r)
 		return NULL;
-	r->allowed = judge(a, NULL, ip, port, &filter);
-	r->until = now + JUDGED_MS;
-	if (r->allowed)
-		r->filter = (uint8_t)filter;
+	r->allowed = judge(a, NULL, ip, port, &grant);
+	r->no_way = grant.no_way;
+	r->until = now + (r->no_way ? FAILED_MS : JUDGED_MS);
+	if (r->allowed) {
+		r->filter = (uint8_t)grant.filter;
+		r->way = grant.way;
+	}
 	return r;
 }
 
@@ -186,6 +226,13 @@ static int open_side(struct association *a, enum side side, const struct sockadd
 	return 0;
 }
 
+static enum drop drop_of(int err)
+{
+	if (err == -EAGAIN)
+		return DROP_FULL;
+	return err == -ENODEV ? DROP_INTERFACE : DROP_ERROR;
+}
+
 /* U28: is it a relay of ours? Asked again only when there are new ones. */
 static bool is_relay(struct remote *r)
 {
@@ -198,8 +245,8 @@ static bool is_relay(struct remote *r)
 	return r->relay;
 }
 
-/* To a remote that may be sent to. */
-static void send_out(struct association *a, struct remote *r, const void *data, size_t len)
+/* To a remote that may be sent to. Returns 0 or -errno; it is counted. */
+static int send_out(struct association *a, struct remote *r, const void *data, size_t len)
 {
 	enum side side = ip_is_v4(&r->ip) ? SIDE_V4 : SIDE_V6;
 	const struct sockaddr_storage any = {.ss_family = side == SIDE_V4 ? AF_INET : AF_INET6};
@@ -209,20 +256,23 @@ static void send_out(struct association *a, struct remote *r, const void *data, 
 		err = open_side(a, side, &any);
 	if (!err && is_relay(r)) {
 		a->dropped[DROP_DENIED]++;
-		return;
+		return 0;
 	}
 	/* Before it is sent: the answer may be there at once. */
 	r->sent = true;
 	r->used = now_of(a);
-	if (!err)
+	if (!err && is_group(&r->ip))
+		err = datagram_send_group(&a->sock[side], data, len, &r->ip, r->port, &r->way);
+	else if (!err)
 		err = datagram_send(&a->sock[side], NULL, 0, data, len, &r->ip, r->port);
 	if (err) {
-		a->dropped[err == -EAGAIN ? DROP_FULL : DROP_ERROR]++;
-		return;
+		a->dropped[drop_of(err)]++;
+		return err;
 	}
 	a->up++;
 	a->session->relay.end[RELAY_TARGET].sent += len;
 	a->session->relay.moved = true;
+	return 0;
 }
 
 static void to_address(
@@ -234,25 +284,28 @@ static void to_address(
 		a->dropped[DROP_FULL]++;
 	else if (!r->allowed)
 		a->dropped[DROP_DENIED]++;
-	else
-		send_out(a, r, data, len);
+	else if (r->no_way)
+		a->dropped[DROP_INTERFACE]++;
+	else if (send_out(a, r, data, len) == -ENODEV)
+		r->until = 0; /* it may be there again, as another */
 }
 
 /* ---- to a name ---- */
 
 /* The name may go where its address may not, so the verdict on the address is not looked at. */
-static void send_to_name(
-    struct association *a, const struct name *name, const void *data, size_t len)
+static void send_to_name(struct association *a, struct name *name, const void *data, size_t len)
 {
 	struct remote *r = remotes_get(&a->remotes, &name->ip, name->port, now_of(a), old_of(a));
 
-	if (!r) {
-		a->dropped[DROP_FULL]++;
+	if (!r || name->no_way) {
+		a->dropped[r ? DROP_INTERFACE : DROP_FULL]++;
 		return;
 	}
 	if (r->filter < name->filter)
 		r->filter = name->filter;
-	send_out(a, r, data, len);
+	r->way = name->way;
+	if (send_out(a, r, data, len) == -ENODEV)
+		name->until = 0;
 }
 
 static void drop_named(struct association *a, const struct name *name)
@@ -286,18 +339,20 @@ static void choose_address(
 	name_canonical(name->text, name->len, canonical);
 	for (unsigned i = 0; i < answer->n && answer->err == ERR_OK; i++) {
 		bool same = had && ip_equal(&answer->ip[i], &before);
-		enum udp_filter filter;
+		struct grant grant;
 
 		if ((name->usable && !same) ||
-		    !judge(a, canonical, &answer->ip[i], name->port, &filter))
+		    !judge(a, canonical, &answer->ip[i], name->port, &grant))
 			continue;
 		name->usable = true;
 		name->ip = answer->ip[i];
-		name->filter = (uint8_t)filter;
+		name->filter = (uint8_t)grant.filter;
+		name->way = grant.way;
+		name->no_way = grant.no_way;
 		if (same || !had)
 			break;
 	}
-	name->until = now_of(a) + (name->usable ? JUDGED_MS : NAME_FAILED_MS);
+	name->until = now_of(a) + (name->usable && !name->no_way ? JUDGED_MS : FAILED_MS);
 	name->resolving = false;
 }
 

@@ -9,6 +9,7 @@
 #ifndef TABI_SERVER_NAMES_H
 #define TABI_SERVER_NAMES_H
 
+#include "net/datagram.h"
 #include "net/resolve.h"
 #include "policy/decide.h"
 #include "proto/addr.h"
@@ -31,9 +32,11 @@ struct name {
 	struct resolve_wait wait;
 	struct names *all;
 	bool resolving;
-	bool denied;    /* without `usable`: by the policy */
-	bool usable;    /* `ip` is where it goes, as long as `until` lies ahead */
-	uint8_t filter; /* enum udp_filter that the rule for it grants */
+	bool denied;             /* without `usable`: by the policy */
+	bool no_way;             /* with `usable`: it is a group whose interface is not there */
+	bool usable;             /* `ip` is where it goes, as long as `until` lies ahead */
+	uint8_t filter;          /* enum udp_filter that the rule for it grants */
+	struct datagram_way way; /* where it is a group */
 	uint64_t until; /* loop time; without `usable`, how long it is not asked for again */
 	uint64_t used;  /* loop time */
 	struct ip ip;

@@ -11,6 +11,7 @@
 #ifndef TABI_SERVER_REMOTES_H
 #define TABI_SERVER_REMOTES_H
 
+#include "net/datagram.h"
 #include "policy/decide.h"
 #include "proto/addr.h"
 
@@ -23,8 +24,10 @@ struct remote {
 	bool known;     /* the entry is in use */
 	bool allowed;   /* the verdict, while `until` lies ahead */
 	bool sent;      /* something was sent there */
+	bool no_way;    /* it is a group, and the interface that leads there is not there */
 	bool relay;     /* it is a relay of ours, as of `generation` */
 	uint8_t filter; /* enum udp_filter, the widest that a rule granted when sending there */
+	struct datagram_way way; /* of a group */
 	uint32_t generation;
 	uint64_t until;  /* loop time until which the verdict holds; 0: none was asked for */
 	uint64_t used;   /* loop time */

@@ -66,9 +66,9 @@ static const struct known addresses[] = {
 static const char *const places[] = {"any", "private", "loopback", "linklocal", "metadata",
     "multicast", "internet", "office", "10.0.0.0/8", "10.0.0.0/15", "10.0.0.1", "8.8.0.0/16",
     "8.0.0.0/6", "0.0.0.0/0", "127.0.0.0/8", "::/0", "2606:4700::/32", "2000::/3", "64:ff9b::/96",
-    "fe80::/10", "192.168.1.0/24", "self", "work", "*.example.com", "example.com", "a.example.com",
-    "*.com", "*", "other.test."};
-#define N_FROM 21
+    "fe80::/10", "192.168.1.0/24", "224.0.0.0/4", "ff02::/16", "self", "work", "*.example.com",
+    "example.com", "a.example.com", "*.com", "*", "other.test."};
+#define N_FROM 23
 
 #define DEFINITIONS                                                                                \
 	"listen 127.0.0.1:1080\nlisten [::1]:1080\n"                                               \
@@ -321,17 +321,31 @@ static enum answer item_matches(enum list list, const char *item, const struct a
 	return NO;
 }
 
+/* Datagrams to a group: only what names groups allows them. */
+static bool wants_name_of_group(const struct model *m, const struct asked *a)
+{
+	return m->allow && a->ip && same(a->command, "udp") && strcmp(a->ip->own, "multicast") == 0;
+}
+
+static bool is_of_groups(const char *item)
+{
+	return same("multicast", item) || same("224.0.0.0/4", item) || same("ff02::/16", item);
+}
+
 static enum answer rule_answer(const struct model *m, const struct asked *a)
 {
 	enum answer all = YES;
 
 	for (unsigned list = 0; list < LISTS; list++) {
-		enum answer any = m->n[list] == 0 ? YES : NO;
+		bool group = list == TO && wants_name_of_group(m, a);
+		enum answer any = m->n[list] == 0 && !group ? YES : NO;
 
 		for (unsigned i = 0; i < m->n[list]; i++) {
-			enum answer one =
-			    item_matches((enum list)list, m->items[list][i], a, m->allow);
+			const char *item = m->items[list][i];
+			enum answer one = item_matches((enum list)list, item, a, m->allow);
 
+			if (group && !is_of_groups(item))
+				continue;
 			if (one == YES)
 				any = YES;
 			else if (one == UNKNOWN && any == NO)

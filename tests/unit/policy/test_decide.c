@@ -4,6 +4,7 @@
 #include "fixture.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static enum verdict verdict_of(const char *text, const struct policy_request *req)
 {
@@ -204,6 +205,40 @@ static void resolve_is_for_some_port(void **state)
 	    verdict_of("deny port 80\nallow to private port 80\n", &req), VERDICT_DENY);
 }
 
+static struct decision to_group(const struct policy *p, const char *group)
+{
+	struct policy_request req = fixture_request();
+
+	req.command = COMMAND_UDP;
+	req.has_ip = true;
+	assert_int_equal(ip_parse(group, strlen(group), &req.ip), 0);
+	return policy_decide(p, &req);
+}
+
+static void way_of_multicast_is_of_the_rule_that_allows(void **state)
+{
+	struct policy *p =
+	    fixture_policy("allow to any\n"
+			   "allow to 239.1.0.0/16,239.2.0.0/15 ttl 4 interface eth1\n"
+			   "allow to 223.0.0.0/8,225.0.0.0/8,224.0.0.0/8\n"
+			   "allow to ff0e::/16 interface eth2\n");
+
+	(void)state;
+	assert_int_equal(to_group(p, "239.1.2.3").ttl, 4);
+	assert_string_equal(to_group(p, "239.3.255.255").interface, "eth1");
+	assert_int_equal(to_group(p, "239.4.0.0").verdict, VERDICT_DENY);
+	assert_int_equal(to_group(p, "239.0.255.255").verdict, VERDICT_DENY);
+	/* Neighbours outside of multicast make no difference. */
+	assert_int_equal(to_group(p, "224.0.0.0").verdict, VERDICT_ALLOW);
+	assert_int_equal(to_group(p, "224.0.0.0").ttl, 1);
+	assert_null(to_group(p, "225.255.255.255").interface);
+	assert_int_equal(to_group(p, "226.0.0.0").verdict, VERDICT_DENY);
+	assert_int_equal(to_group(p, "ff0e::1").ttl, 1);
+	assert_string_equal(to_group(p, "ff0e::1").interface, "eth2");
+	assert_int_equal(to_group(p, "ff0f::1").verdict, VERDICT_DENY);
+	policy_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +250,7 @@ int main(void)
 	    cmocka_unit_test(any_target_at_all),
 	    cmocka_unit_test(filter_is_of_the_rule_that_allows),
 	    cmocka_unit_test(resolve_is_for_some_port),
+	    cmocka_unit_test(way_of_multicast_is_of_the_rule_that_allows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
