@@ -298,6 +298,7 @@ static struct decision decide(
 		d.filter = d.rule->filter;
 		d.ttl = d.rule->ttl > 0 ? d.rule->ttl : MULTICAST_TTL_DEFAULT;
 		d.interface = d.rule->interface;
+		d.rate = d.rule->rate;
 	}
 	return d;
 }

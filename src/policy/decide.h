@@ -48,6 +48,7 @@ struct decision {
 	 * which it leaves (NULL: the kernel chooses). */
 	uint8_t ttl;
 	const char *interface;
+	uint64_t rate; /* of VERDICT_ALLOW: bytes per second each way; 0: no limit */
 };
 
 /*

@@ -363,6 +363,8 @@ static void say_granted(struct out *o, const struct policy_rule *rule)
 		say(o, "; ttl %u", rule->ttl);
 	if (rule->interface)
 		say(o, "; interface %s", rule->interface);
+	if (rule->rate != 0 && rule->commands == 1u << COMMAND_UDP)
+		say(o, "; rate %s", rule->rate_text);
 	if (rule->terms)
 		say(o, "; %s (not in this version)", rule->terms);
 	say(o, "\n");

@@ -159,16 +159,18 @@ bool parse_once(struct parser *p, struct position *seen, const struct token *t)
 	return false;
 }
 
-void parse_later(struct parser *p, const struct token *t)
+struct policy_later *parse_later(struct parser *p, const struct token *t)
 {
 	struct policy *policy = p->policy;
 	struct policy_later *later =
 	    arena_append(&p->arena, policy->later, policy->n_later, sizeof(*later));
 
 	if (!later)
-		return;
+		return NULL;
 	policy->later = later;
-	later[policy->n_later++] = (struct policy_later){.at = t->at, .word = t->text};
+	later += policy->n_later++;
+	*later = (struct policy_later){.at = t->at, .word = t->text};
+	return later;
 }
 
 struct definition *parse_lookup(struct parser *p, enum name_space space, const struct token *t)

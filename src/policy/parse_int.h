@@ -116,8 +116,9 @@ const struct token *parse_list(
 /* Once per statement: was `seen` set before? Then says where; otherwise sets it. */
 bool parse_once(struct parser *p, struct position *seen, const struct token *t);
 
-/* Notes a word whose effect this version lacks. */
-void parse_later(struct parser *p, const struct token *t);
+/* Notes a word whose effect this version lacks; the caller may add what it expected. NULL without
+ * memory. */
+struct policy_later *parse_later(struct parser *p, const struct token *t);
 
 /* The definition of that name, or NULL. */
 struct definition *parse_lookup(struct parser *p, enum name_space space, const struct token *t);

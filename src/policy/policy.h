@@ -92,6 +92,7 @@ struct policy_settings {
 struct policy_later {
 	struct position at;
 	const char *word;
+	const char *expected; /* where it would have one, or NULL */
 };
 
 struct policy {

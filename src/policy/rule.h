@@ -41,6 +41,8 @@ struct policy_rule {
 	enum udp_filter filter; /* what is granted to UDP */
 	uint8_t ttl;            /* the highest of multicast; 0: not said */
 	const char *interface;  /* of multicast; NULL: not said */
+	uint64_t rate;          /* bytes per second, of UDP alone; 0: no limit */
+	const char *rate_text;  /* as written */
 	struct place from, to;
 	const struct port_range *ports; /* sorted, none touching; n_ports == 0: any */
 	size_t n_ports;

@@ -64,7 +64,8 @@ struct build {
 	const struct word *table;
 	const char *what;
 	unsigned *mask;
-	bool of_auth;     /* no rule: whom an `auth` statement is for */
+	bool of_auth;             /* no rule: whom an `auth` statement is for */
+	const struct token *rate; /* the word, where it stands */
 	bool after_value; /* what stands before is no list: one value, or the rule's beginning */
 };
 
@@ -105,7 +106,7 @@ static const struct rule_word rule_words[] = {
     {"egress", word_egress, false, true, true},
     {"for", word_time, false, true, true},
     {"idle", word_time, false, true, true},
-    {"rate", word_rate, false, true, true},
+    {"rate", word_rate, false, true, false},
     {"quota", word_quota, false, true, true},
     {"sessions", word_sessions, false, true, true},
 };
@@ -580,10 +581,11 @@ static const struct token *word_time(struct parser *p, const struct token *t, st
 
 static const struct token *word_rate(struct parser *p, const struct token *t, struct build *b)
 {
-	uint64_t bytes;
-
-	(void)b;
-	return parse_rate(p, t + 1, &bytes) ? t + 2 : NULL;
+	if (!parse_rate(p, t + 1, &b->rule->rate))
+		return NULL;
+	b->rule->rate_text = t[1].text;
+	b->rate = t;
+	return t + 2;
 }
 
 static const struct token *word_quota(struct parser *p, const struct token *t, struct build *b)
@@ -716,6 +718,20 @@ static void close_nets(const struct build *b)
 		net_set_close(b->to_nets);
 }
 
+/* So far it has effect on UDP alone, and a rule that promised more would not keep it. */
+static void check_rate(struct parser *p, const struct build *b)
+{
+	struct policy_later *later;
+
+	if (!b->rate || b->rule->commands == 1u << COMMAND_UDP)
+		return;
+	later = parse_later(p, b->rate);
+	if (later)
+		later->expected =
+		    "'command udp' in the same rule: it has effect on nothing else yet";
+	add_term(p, b->rule, b->rate, b->rate + 2);
+}
+
 void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rule)
 {
 	struct build b = {.rule = rule, .after_value = true};
@@ -730,6 +746,7 @@ void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rul
 	rule->allow = token_is(t, "allow");
 	if (!read_words(p, t + 1, &b, &said))
 		return;
+	check_rate(p, &b);
 	if (!said)
 		parse_fail(p, t, "'all', or words such as from, to, port and user",
 		    "'%.*s' does not say whom or what", SHOWN(t));

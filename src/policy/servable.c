@@ -212,8 +212,8 @@ int policy_check_servable(const struct policy *policy, struct diagnostics *diags
 	size_t before = diags->n;
 
 	for (size_t i = 0; i < policy->n_later; i++)
-		diag_add(diags, &policy->later[i].at, NULL, "'%.60s' is not in this version",
-		    policy->later[i].word);
+		diag_add(diags, &policy->later[i].at, policy->later[i].expected,
+		    "'%.60s' is not in this version", policy->later[i].word);
 	if (policy->n_listeners == 0)
 		diag_add(diags, &policy->file, "at least one, such as: listen 127.0.0.1:1080",
 		    "there is no 'listen' statement");

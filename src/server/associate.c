@@ -18,6 +18,7 @@
 #include "server/gate.h"
 #include "server/names.h"
 #include "server/ports.h"
+#include "server/rates.h"
 #include "server/remotes.h"
 #include "server/request.h"
 #include "server/session.h"
@@ -36,6 +37,7 @@ enum drop {
 	DROP_NAME,      /* the name has no address, or too much waits for it */
 	DROP_INTERFACE, /* to a group, and the interface of its rule is not there */
 	DROP_UNASKED,   /* from a remote that the filter does not let in */
+	DROP_RATE,      /* more than the rule grants */
 	DROP_FULL,      /* a buffer of ours or the kernel's was full */
 	DROP_ERROR,     /* the kernel could not send it */
 	DROP_COUNT,
@@ -48,6 +50,7 @@ static const char *const drop_fields[DROP_COUNT] = {
     [DROP_NAME] = "drop-name",
     [DROP_INTERFACE] = "drop-interface",
     [DROP_UNASKED] = "drop-unasked",
+    [DROP_RATE] = "drop-rate",
     [DROP_FULL] = "drop-full",
     [DROP_ERROR] = "drop-error",
 };
@@ -67,6 +70,7 @@ struct association {
 	struct remotes unasked; /* what was decided about remotes that nothing was sent to */
 	bool told_of_interface; /* the log was, that one is not there */
 	struct names names;
+	struct rates rates;
 	struct udp_fragments fragments;
 
 	uint64_t up, down;    /* datagrams relayed */
@@ -150,6 +154,7 @@ struct grant {
 	enum udp_filter filter;
 	struct datagram_way way; /* of a group */
 	bool no_way;             /* the interface is not there */
+	uint16_t rate;           /* its number in struct rates */
 };
 
 /* The way that a rule names. Without its interface there is none: by another one it might reach
@@ -175,9 +180,9 @@ static bool judge(struct association *a, const char *name, const struct ip *ip, 
 {
 	struct decision d = decide(a, name, ip, port, true);
 
-	if (d.verdict != VERDICT_ALLOW)
-		return false;
 	*ret_grant = (struct grant){.filter = d.filter};
+	if (d.verdict != VERDICT_ALLOW || !rates_number(&a->rates, &d, now_of(a), &ret_grant->rate))
+		return false;
 	if (is_group(ip))
 		find_way(a, &d, ret_grant);
 	/* What the log tells of the association is the rule that let its first datagram out. */
@@ -203,6 +208,7 @@ static struct remote *judged_remote(struct association *a, const struct ip *ip, 
 	if (r->allowed) {
 		r->filter = (uint8_t)grant.filter;
 		r->way = grant.way;
+		r->granted = grant.rate;
 	}
 	return r;
 }
@@ -245,7 +251,8 @@ static bool is_relay(struct remote *r)
 	return r->relay;
 }
 
-/* To a remote that may be sent to. Returns 0 or -errno; it is counted. */
+/* To a remote that may be sent to, at the rate that is set there. Returns 0 or -errno; it is
+ * counted. */
 static int send_out(struct association *a, struct remote *r, const void *data, size_t len)
 {
 	enum side side = ip_is_v4(&r->ip) ? SIDE_V4 : SIDE_V6;
@@ -256,6 +263,10 @@ static int send_out(struct association *a, struct remote *r, const void *data, s
 		err = open_side(a, side, &any);
 	if (!err && is_relay(r)) {
 		a->dropped[DROP_DENIED]++;
+		return 0;
+	}
+	if (!err && !rates_take(&a->rates, r->rate, RATE_UP, len, now_of(a))) {
+		a->dropped[DROP_RATE]++;
 		return 0;
 	}
 	/* Before it is sent: the answer may be there at once. */
@@ -280,14 +291,18 @@ static void to_address(
 {
 	struct remote *r = judged_remote(a, ip, port);
 
-	if (!r)
+	if (!r) {
 		a->dropped[DROP_FULL]++;
-	else if (!r->allowed)
+	} else if (!r->allowed) {
 		a->dropped[DROP_DENIED]++;
-	else if (r->no_way)
+	} else if (r->no_way) {
 		a->dropped[DROP_INTERFACE]++;
-	else if (send_out(a, r, data, len) == -ENODEV)
-		r->until = 0; /* it may be there again, as another */
+	} else {
+		r->rate = r->granted;
+		/* It may be there again, as another. */
+		if (send_out(a, r, data, len) == -ENODEV)
+			r->until = 0;
+	}
 }
 
 /* ---- to a name ---- */
@@ -304,6 +319,7 @@ static void send_to_name(struct association *a, struct name *name, const void *d
 	if (r->filter < name->filter)
 		r->filter = name->filter;
 	r->way = name->way;
+	r->rate = name->rate;
 	if (send_out(a, r, data, len) == -ENODEV)
 		name->until = 0;
 }
@@ -349,6 +365,7 @@ static void choose_address(
 		name->filter = (uint8_t)grant.filter;
 		name->way = grant.way;
 		name->no_way = grant.no_way;
+		name->rate = grant.rate;
 		if (same || !had)
 			break;
 	}
@@ -488,51 +505,61 @@ static void from_client(struct gate_member *member, const struct datagram *d)
 
 /* ---- from the remotes ---- */
 
-/* A rule with a wider filter: one that let the client send to that address, or that would let it
- * send to this very remote. */
-static bool filter_admits(struct association *a, const struct datagram *d)
+/* What a rule with a wider filter says of a remote that was not sent to. */
+static struct remote *judged_unasked(struct association *a, const struct datagram *d)
 {
 	uint64_t now = now_of(a);
 	struct decision decision;
-	struct remote *r;
+	struct remote *r = remotes_get(&a->unasked, &d->from, d->port, now, old_of(a));
 
-	if (policy_of(a)->widest_filter == FILTER_ADDRESS_PORT)
-		return false;
-	if (remotes_have_address(&a->remotes, &d->from, FILTER_ADDRESS))
-		return true;
-	r = remotes_get(&a->unasked, &d->from, d->port, now, old_of(a));
-	if (r && now >= r->until) {
-		/* Without a line in the log, or strangers could fill it. */
-		decision = decide(a, NULL, &d->from, d->port, false);
-		r->allowed = decision.verdict == VERDICT_ALLOW &&
-			     decision.filter == FILTER_ENDPOINT_INDEPENDENT;
-		r->until = now + JUDGED_MS;
-	}
-	return r && r->allowed;
+	if (!r || now < r->until)
+		return r;
+	/* Without a line in the log, or strangers could fill it. */
+	decision = decide(a, NULL, &d->from, d->port, false);
+	r->allowed = decision.verdict == VERDICT_ALLOW &&
+		     decision.filter == FILTER_ENDPOINT_INDEPENDENT &&
+		     rates_number(&a->rates, &decision, now, &r->rate);
+	r->until = now + JUDGED_MS;
+	return r;
 }
 
-static bool may_speak(struct association *a, const struct datagram *d)
+/*
+ * By whom is it let in: itself, if it was sent to, or a wider filter of one that let the client
+ * send to that address or would let it send to this very remote? NULL: by nobody.
+ */
+static struct remote *speaker(struct association *a, const struct datagram *d)
 {
 	struct remote *r = remotes_find(&a->remotes, &d->from, d->port);
 
 	if (a->client.port == 0)
-		return false;
+		return NULL;
 	if (r && r->sent) {
 		r->used = now_of(a);
-		return true;
+		return r;
 	}
-	return filter_admits(a, d);
+	if (policy_of(a)->widest_filter == FILTER_ADDRESS_PORT)
+		return NULL;
+	r = remotes_find_address(&a->remotes, &d->from, FILTER_ADDRESS);
+	if (r)
+		return r;
+	r = judged_unasked(a, d);
+	return r && r->allowed ? r : NULL;
 }
 
 static void from_remote(struct association *a, const struct datagram *d)
 {
 	uint8_t header[UDP_HEADER_MAX];
 	struct wire_writer out = wire_writer_of(header, sizeof(header));
+	const struct remote *r = speaker(a, d);
 	struct addr from;
 	int err;
 
-	if (!may_speak(a, d)) {
+	if (!r) {
 		a->dropped[DROP_UNASKED]++;
+		return;
+	}
+	if (!rates_take(&a->rates, r->rate, RATE_DOWN, d->len, now_of(a))) {
+		a->dropped[DROP_RATE]++;
 		return;
 	}
 	from = addr_from_ip(&d->from, d->port);
@@ -770,6 +797,7 @@ void associate_close(struct association *a)
 	a->worker->n_associations--;
 	gate_leave(&a->client);
 	names_fini(&a->names);
+	rates_fini(&a->rates);
 	remotes_fini(&a->remotes);
 	remotes_fini(&a->unasked);
 	free(a->fragments.buf);

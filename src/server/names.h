@@ -37,6 +37,7 @@ struct name {
 	bool usable;             /* `ip` is where it goes, as long as `until` lies ahead */
 	uint8_t filter;          /* enum udp_filter that the rule for it grants */
 	struct datagram_way way; /* where it is a group */
+	uint16_t rate;           /* its number in struct rates */
 	uint64_t until; /* loop time; without `usable`, how long it is not asked for again */
 	uint64_t used;  /* loop time */
 	struct ip ip;

@@ -96,13 +96,13 @@ struct remote *remotes_get(
 	return r;
 }
 
-bool remotes_have_address(const struct remotes *all, const struct ip *ip, unsigned filter)
+struct remote *remotes_find_address(const struct remotes *all, const struct ip *ip, unsigned filter)
 {
 	for (size_t i = 0; i < all->n_sets * REMOTE_WAYS; i++) {
-		const struct remote *r = &all->list[i];
+		struct remote *r = &all->list[i];
 
 		if (r->known && r->sent && r->filter >= filter && ip_equal(&r->ip, ip))
-			return true;
+			return r;
 	}
-	return false;
+	return NULL;
 }

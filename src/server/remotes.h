@@ -28,6 +28,9 @@ struct remote {
 	bool relay;     /* it is a relay of ours, as of `generation` */
 	uint8_t filter; /* enum udp_filter, the widest that a rule granted when sending there */
 	struct datagram_way way; /* of a group */
+	/* Numbers in struct rates: what the verdict grants, and what the newest datagram passed by.
+	 */
+	uint16_t granted, rate;
 	uint32_t generation;
 	uint64_t until;  /* loop time until which the verdict holds; 0: none was asked for */
 	uint64_t used;   /* loop time */
@@ -49,7 +52,9 @@ struct remote *remotes_find(const struct remotes *all, const struct ip *ip, uint
 struct remote *remotes_get(
     struct remotes *all, const struct ip *ip, uint16_t port, uint64_t now, uint64_t old);
 
-/* Was anything sent to that address, at whatever port, under a filter at least as wide? */
-bool remotes_have_address(const struct remotes *all, const struct ip *ip, unsigned filter);
+/* One of that address, at whatever port, to which something was sent under a filter at least as
+ * wide; or NULL. */
+struct remote *remotes_find_address(
+    const struct remotes *all, const struct ip *ip, unsigned filter);
 
 #endif

@@ -79,24 +79,13 @@ def test_client_that_does_not_listen_for_a_moment(tabi, remote):
     one.sock.close()
     for _ in range(20):
         remote.sendto(b"nobody is there", outside)
-    wait_until(lambda: not rx_queues({outside[1], one.relay[1]}))
+    wait_until(lambda: not udp.waiting(outside[1], one.relay[1]))
     one.sock = udp.udp_socket(*mine)
     remote.sendto(b"again", outside)
     assert one.recv()[1] == b"again"
     record = end(program, one)
     assert record["icmp-client"] == "20" and "icmp-errors" not in record
     assert record["packets-down"] == "21"
-
-
-def rx_queues(ports):
-    """Bytes that wait to be read at these ports."""
-    waiting = 0
-    with open("/proc/net/udp") as f:
-        for line in f.readlines()[1:]:
-            fields = line.split()
-            if int(fields[1].split(":")[1], 16) in ports:
-                waiting += int(fields[4].split(":")[1], 16)
-    return waiting
 
 
 @pytest.mark.case("U26")
@@ -139,7 +128,7 @@ def test_flood_of_forged(tabi, remote, liar):
         assert remote.recv(10) == b"%d" % i
         remote.sendto(b"%d" % i, outside)
         assert one.recv()[1] == b"%d" % i
-    wait_until(lambda: not rx_queues({outside[1], one.relay[1]}))
+    wait_until(lambda: not udp.waiting(outside[1], one.relay[1]))
     (worker,) = program.workers()
     busy = cpu_seconds(worker)
     time.sleep(0.5)

@@ -108,6 +108,16 @@ class Explain(unittest.TestCase):
         self.assertEqual((status, out), (1, ""))
         self.assertIn("-:1:1: unknown statement", err)
 
+    def test_rate(self):
+        """What is granted is said, and what is refused at start is not taken for granted."""
+        conf = "listen 127.0.0.1:1080\nallow command udp from loopback rate 2mbit\n"
+        ask = "command udp to 192.0.2.1:53"
+        status, out, _ = run("explain", "-c", "-", ask, text=conf)
+        self.assertEqual(status, 0)
+        self.assertIn("granted: udp; rate 2mbit\n", out)
+        _, out, _ = run("explain", "-c", "-", ask, text=conf.replace("command udp ", ""))
+        self.assertIn("; rate 2mbit (not in this version)\n", out)
+
     def test_called_wrongly(self):
         self.assertEqual(run("explain", "-x")[0], 2)
         self.assertEqual(run("explain", "-c")[0], 2)
