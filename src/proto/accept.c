@@ -264,6 +264,15 @@ static enum command socks5_command(uint8_t code)
  *
  * RSV is not looked at: a later draft made it a byte of flags (protocol.md section 6.2).
  */
+static int unspecified(uint16_t port, struct addr *ret)
+{
+	static const uint8_t zeros[4] = {0};
+	struct ip ip = ip_from_v4(zeros);
+
+	*ret = addr_from_ip(&ip, port);
+	return 0;
+}
+
 static int step_socks5_request(struct accept *a, struct wire_reader *in)
 {
 	struct socks5_request q;
@@ -277,6 +286,9 @@ static int step_socks5_request(struct accept *a, struct wire_reader *in)
 		return ERR_COMMAND;
 	a->resolve_reverse = q.command == SOCKS5_RESOLVE_PTR;
 	rc = socks5_address_to_addr(&q.target, &a->target);
+	/* This one only says from where the client will send: PySocks says "0", as a name. */
+	if (rc != 0 && a->command == COMMAND_UDP)
+		rc = unspecified(q.target.port, &a->target);
 	if (a->resolve_reverse && (rc != 0 || a->target.kind != ADDR_IP))
 		return ERR_ADDRESS_TYPE;
 	return rc != 0 ? rc : ask_caller(a);

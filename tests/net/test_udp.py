@@ -171,7 +171,8 @@ def test_declared_port_goes_before_the_one_first_seen(tabi, echo):
 def test_private_address_of_a_client_behind_nat(tabi, echo):
     echo()
     tabi(LOCAL)
-    for declared in (("10.1.2.3", 5555), ("client.test", 5555), ("2001:db8::1", 5555)):
+    for declared in (("10.1.2.3", 5555), ("client.test", 5555), ("2001:db8::1", 5555),
+                     (b"0", 5555), (b"", 0)):
         with udp.Association(declared=declared) as one:
             one.ask("127.0.0.1", 7000, b"x")
 
