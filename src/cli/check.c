@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/mistakes.h"
+#include "server/certs.h"
 #include "server/texts.h"
 
 #define DEFAULT_FILE "/etc/tabi/tabi.conf"
@@ -29,10 +30,38 @@ static const char *plural(size_t n)
 	return n == 1 ? "" : "s";
 }
 
+static void complain(void *ctx, const char *text)
+{
+	size_t *mistakes = ctx;
+
+	fprintf(stderr, "%s\n", text);
+	(*mistakes)++;
+}
+
+static void tell_unread(void *ctx, const char *text)
+{
+	(void)ctx;
+	fprintf(stderr, "note: %s; not checked\n", text);
+}
+
+/* The certificates too, as far as they can be read here. Returns how many are wrong. */
+static size_t check_certificates(const struct policy *policy, struct texts *texts)
+{
+	struct certs certs = {NULL, 0};
+	size_t mistakes = 0;
+
+	if (certs_load(&certs, policy, texts, complain, tell_unread, &mistakes) != 0 &&
+	    mistakes == 0)
+		mistakes = 1;
+	certs_free(&certs);
+	return mistakes;
+}
+
 static int check_file(const char *name)
 {
 	struct diagnostics diags;
 	struct policy *policy;
+	size_t mistakes;
 	struct texts texts;
 	int err;
 
@@ -41,17 +70,18 @@ static int check_file(const char *name)
 	if (err == 0)
 		err = policy_check_servable(policy, &diags);
 	mistakes_print(&diags, stderr);
-	if (err == 0)
+	mistakes = err == 0 ? check_certificates(policy, &texts) : diags.n;
+	if (err == 0 && mistakes == 0)
 		printf("%s: ok, %zu listener%s, %zu rule%s\n", name, policy->n_listeners,
 		    plural(policy->n_listeners), policy->n_rules, plural(policy->n_rules));
-	else if (diags.n > 0)
-		fprintf(stderr, "\n%s: %zu mistake%s\n", name, diags.n, plural(diags.n));
+	else if (mistakes > 0)
+		fprintf(stderr, "\n%s: %zu mistake%s\n", name, mistakes, plural(mistakes));
 	else
 		fputs("tabi check: out of memory\n", stderr);
 	policy_free(policy);
 	diagnostics_free(&diags);
 	texts_fini(&texts);
-	return err == 0 ? 0 : 1;
+	return err == 0 && mistakes == 0 ? 0 : 1;
 }
 
 int check_main(int argc, char **argv)

@@ -66,7 +66,11 @@ int layer_end(struct layer *layer, int fd)
 	}
 	if (err)
 		return err;
-	return shutdown(fd, SHUT_WR) < 0 ? -errno : 0;
+	/* Who has closed answers the layer's last words with a reset: the socket may be gone now.
+	 */
+	if (shutdown(fd, SHUT_WR) < 0 && (!layer || errno != ENOTCONN))
+		return -errno;
+	return 0;
 }
 
 void layer_free(struct layer *layer)

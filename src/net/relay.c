@@ -288,21 +288,44 @@ static bool settle(struct relay *relay, int *ret_err)
 	return false;
 }
 
+/*
+ * Whoever has said through its layer that no more comes, and closed, answers our own last words
+ * with a reset, since those are bytes too. That is no broken stream. Returns 0 or -ENOMEM.
+ */
+static int look_behind_reset(struct relay *relay, struct relay_end *end, bool *ret_is_end)
+{
+	int err = 0;
+
+	if (end->layer && end->shut)
+		err = relay_pump(relay, end, other_end(relay, end), RELAY_BUFFER_SIZE);
+	*ret_is_end = end->layer && end->shut && end->ended && !end->err;
+	return err;
+}
+
+/* The socket has news that no read or write tells. Returns 0 or -ENOMEM. */
+static int take_news(struct relay *relay, struct relay_end *end)
+{
+	int cause = socket_take_error(end->fd), err = 0;
+	bool is_end = cause == 0;
+
+	if (cause)
+		err = look_behind_reset(relay, end, &is_end);
+	if (is_end)
+		end->quiet = true;
+	else
+		end_fail(end, cause);
+	return err;
+}
+
 static void on_event(struct relay *relay, struct relay_end *end, unsigned events)
 {
 	struct relay_end *other = other_end(relay, end);
 	int err = 0;
 
-	if (events & WATCH_ERROR) {
-		err = socket_take_error(end->fd);
-		if (err)
-			end_fail(end, err);
-		else
-			end->quiet = true;
-	}
+	if (events & WATCH_ERROR)
+		err = take_news(relay, end);
 	end_flush(relay, end);
-	err = 0;
-	if (events & (WATCH_READ | WATCH_ERROR))
+	if (!err && (events & (WATCH_READ | WATCH_ERROR)))
 		err = relay_pump(relay, end, other, RELAY_BUFFER_SIZE);
 	/* What was held back behind the unsent waits in the other socket: no need for a poll to say
 	 * so. */

@@ -223,15 +223,25 @@ static void check_together(struct ask *a, const struct token *end)
 	else if (ask->has_ip && a->r->n_addresses > 0)
 		diag_add(a->p.diags, &a->seen[ASK_ADDRESS], "a name after 'to'",
 		    "'address' says what a name resolves to, and there is no name");
-	if (socks4 && ask->method != AUTH_NONE)
-		diag_add(a->p.diags, &a->seen[ASK_PROTOCOL], "socks5 or http, or no user",
-		    "SOCKS4 has no way to prove a user");
-	else if (!ask->user && ask->method == AUTH_PASSWORD)
+	if (socks4 && ask->method != AUTH_NONE && ask->method != AUTH_CERT)
+		diag_add(a->p.diags, &a->seen[ASK_PROTOCOL],
+		    "socks5 or http, method cert, or no user", "SOCKS4 has no way to prove a user");
+	else if (!ask->user && (ask->method == AUTH_PASSWORD || ask->method == AUTH_CERT))
 		diag_add(a->p.diags, &a->seen[ASK_METHOD], "user NAME as well",
-		    "the method password proves a user, and there is none");
+		    "the method %s proves a user, and there is none",
+		    words_name(rule_methods, (int)ask->method));
 	else if (ask->user && ask->method == AUTH_NONE)
 		diag_add(a->p.diags, &a->seen[ASK_METHOD], "another method, or no user",
 		    "the method none proves no user");
+}
+
+/* How somebody would prove who he is, if nothing is said of that. */
+static enum auth_method likely_method(const struct policy *policy, const struct policy_request *ask)
+{
+	if (!ask->user)
+		return AUTH_NONE;
+	return offer_methods(policy, &ask->client, ask->listener) & AUTH_CERT ? AUTH_CERT
+									      : AUTH_PASSWORD;
 }
 
 static void read_request(struct ask *a, const struct token *t)
@@ -248,7 +258,7 @@ static void read_request(struct ask *a, const struct token *t)
 			return;
 	}
 	if (a->seen[ASK_METHOD].line == 0)
-		ask->method = ask->user ? AUTH_PASSWORD : AUTH_NONE;
+		ask->method = likely_method(a->policy, ask);
 	check_together(a, t);
 }
 
@@ -478,6 +488,11 @@ static void say_depends(struct out *o, const struct policy *policy, const struct
 /* Is there a way for the client to be known as it says? */
 static bool can_prove(const struct policy *policy, const struct policy_request *ask)
 {
+	if ((offer_methods(policy, &ask->client, ask->listener) & ask->method) == 0)
+		return false;
+	/* Who signed the certificate vouches for whatever user it names. */
+	if (ask->method == AUTH_CERT)
+		return true;
 	for (size_t i = 0; i < policy->n_auths; i++) {
 		const struct policy_auth *auth = &policy->auths[i];
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy/offer.h"
 
+#include <string.h>
+
 #include "policy/rule.h"
 
 bool offer_has(const struct policy_auth *auth, const struct ip *client, const char *listener)
@@ -8,10 +10,22 @@ bool offer_has(const struct policy_auth *auth, const struct ip *client, const ch
 	return rule_is_about_client(auth->who, client, listener);
 }
 
+/* Is the certificate the proof there? */
+static bool asks_certificate(const struct policy *policy, const char *listener)
+{
+	for (size_t i = 0; listener && i < policy->n_listeners; i++)
+		if (policy->listeners[i].client_ca &&
+		    strcmp(policy->listeners[i].text, listener) == 0)
+			return true;
+	return false;
+}
+
 unsigned offer_methods(const struct policy *policy, const struct ip *client, const char *listener)
 {
 	unsigned methods = policy->n_auths == 0 ? AUTH_NONE : 0;
 
+	if (asks_certificate(policy, listener))
+		return AUTH_CERT;
 	for (size_t i = 0; i < policy->n_auths; i++)
 		if (offer_has(&policy->auths[i], client, listener))
 			methods |= policy->auths[i].method;

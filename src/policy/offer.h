@@ -4,7 +4,8 @@
  *
  * Every `auth` statement stands for itself: it is for the clients that its `from` and `listener`
  * describe (an address as an `allow` sees it), and a client may use any that is for it. Without any
- * statement everybody is offered "none".
+ * statement everybody is offered "none". A listener with `client-ca` is apart: there the client's
+ * certificate is the proof, and nothing else is offered.
  */
 #ifndef TABI_POLICY_OFFER_H
 #define TABI_POLICY_OFFER_H

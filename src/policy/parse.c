@@ -414,6 +414,9 @@ static int parse_all(struct parser *p, const char *name)
 		p->policy->methods |= p->policy->auths[i].method;
 	if (p->policy->methods == 0)
 		p->policy->methods = AUTH_NONE;
+	for (size_t i = 0; i < p->policy->n_listeners; i++)
+		if (p->policy->listeners[i].client_ca)
+			p->policy->methods |= AUTH_CERT;
 	diag_sort(p->diags, p->files, p->n_files);
 	return p->diags->n > 0 ? ERR_MALFORMED : 0;
 }

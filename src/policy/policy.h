@@ -53,8 +53,11 @@ struct policy_listener {
 	 */
 	struct ip advertise[2];
 	size_t n_advertise;
-	bool open;     /* "strangers may use this": the word `open` */
-	bool optional; /* of the built-in default: a host without that family is no error */
+	/* TLS and nothing else is spoken here; all NULL where it is not. As written. */
+	const char *tls_certificate, *tls_key;
+	const char *client_ca; /* clients prove who they are by a certificate of these; or NULL */
+	bool open;             /* "strangers may use this": the word `open` */
+	bool optional;         /* of the built-in default: a host without that family is no error */
 };
 
 struct policy_rule;
@@ -102,7 +105,7 @@ struct policy {
 	struct policy_auth *auths;
 	size_t n_auths;
 	/* All enum auth_method bits that are offered to anybody: AUTH_NONE where no `auth` is
-	 * given.
+	 * given, and AUTH_CERT where a listener has `client-ca`.
 	 */
 	unsigned methods;
 	struct policy_rule *rules; /* in order; policy/decide.h reads them */

@@ -186,6 +186,10 @@ static bool can_match(const struct policy *policy, const struct policy_rule *rul
 	for (size_t i = 0; i < policy->n_auths; i++)
 		if (may_match(rule, &policy->auths[i]))
 			return true;
+	for (size_t i = 0; i < policy->n_listeners; i++)
+		if (policy->listeners[i].client_ca && rule_is_for(rule, &policy->listeners[i]) &&
+		    (rule->methods == 0 || (rule->methods & AUTH_CERT)))
+			return true;
 	return policy->n_auths == 0;
 }
 
@@ -199,7 +203,8 @@ static void check_proof(
 		    "this rule asks for a user, but without 'auth' nobody can prove to be one");
 	else if (rule->methods != 0 && (rule->methods & policy->methods) == 0)
 		diag_add(diags, &rule->at, NULL,
-		    "this rule asks for a method that no 'auth' statement offers");
+		    "this rule asks for a method that no 'auth' statement%s offers",
+		    rule->methods & AUTH_CERT ? " or 'client-ca'" : "");
 	else if (!can_match(policy, rule))
 		diag_add(diags, &rule->at,
 		    "an 'auth' statement for clients that this rule describes",
@@ -222,6 +227,8 @@ int policy_check_servable(const struct policy *policy, struct diagnostics *diags
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		const struct policy_listener *l = &policy->listeners[i];
 
+		if (l->client_ca)
+			continue;
 		check_offered(policy, l, diags);
 		if (!l->open && !l->unix_path && !is_loopback(l) &&
 		    offers_strangers(policy, l, AUTH_NONE))

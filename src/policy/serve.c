@@ -153,8 +153,8 @@ static void advertise_item(struct parser *p, const struct token *t, void *contex
 }
 
 /* One word after the endpoint. Returns the token behind it and its values, or NULL. */
-static const struct token *listen_word(struct parser *p, const struct token *t,
-    enum listen_word word, const struct position *seen, struct policy_listener *l)
+static const struct token *listen_word(
+    struct parser *p, const struct token *t, enum listen_word word, struct policy_listener *l)
 {
 	switch (word) {
 	case LISTEN_OPEN:
@@ -167,19 +167,17 @@ static const struct token *listen_word(struct parser *p, const struct token *t,
 		}
 		return read_mode(p, t + 1, l) ? t + 2 : NULL;
 	case LISTEN_TLS:
-		parse_later(p, t);
 		if (!parse_path(p, t + 1, "the file of the certificate") ||
 		    !parse_path(p, t + 2, "the file of the certificate's key"))
 			return NULL;
+		l->tls_certificate = t[1].text;
+		l->tls_key = t[2].text;
 		return t + 3;
 	case LISTEN_CLIENT_CA:
-		if (seen[LISTEN_TLS].line == 0) {
-			parse_fail(
-			    p, t, "tls CERTIFICATE KEY before it", "'client-ca' without 'tls'");
+		if (!parse_path(p, t + 1, "the file of the certificates"))
 			return NULL;
-		}
-		parse_later(p, t);
-		return parse_path(p, t + 1, "the file of the certificates") ? t + 2 : NULL;
+		l->client_ca = t[1].text;
+		return t + 2;
 	case LISTEN_ADVERTISE:
 		return parse_list(p, t + 1, advertise_expected, advertise_item, l);
 	}
@@ -236,9 +234,12 @@ void serve_listen(struct parser *p, const struct token *t)
 
 		if (!w || !parse_once(p, &seen[w->value], t))
 			return;
-		t = listen_word(p, t, (enum listen_word)w->value, seen, &l);
+		t = listen_word(p, t, (enum listen_word)w->value, &l);
 	}
-	if (t)
+	if (t && l.client_ca && !l.tls_certificate)
+		diag_add(p->diags, &seen[LISTEN_CLIENT_CA], "tls CERTIFICATE KEY as well",
+		    "'client-ca' without 'tls'");
+	else if (t)
 		add_listener(p, endpoint, &l);
 }
 

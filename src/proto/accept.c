@@ -21,6 +21,8 @@
  * path can forget one or write two; what the refusal looks like follows from protocol and state.
  */
 
+/* What a client begins with that believes to speak TLS here: the type of a handshake record. */
+#define TLS_FIRST_BYTE 22
 /* The so-many-th 407 closes the connection. */
 #define HTTP_TRIES_MAX 3
 
@@ -70,6 +72,18 @@ void accept_init(struct accept *a, unsigned methods)
 	memset(a, 0, sizeof(*a));
 	a->methods = methods;
 	a->method = AUTH_NONE;
+}
+
+void accept_prove(struct accept *a, enum auth_method method, const char *user, size_t len)
+{
+	a->methods = AUTH_NONE;
+	a->method = method;
+	a->proved = true;
+	if (len > ACCEPT_CREDENTIAL_MAX)
+		len = ACCEPT_CREDENTIAL_MAX;
+	memcpy(a->user, user, len);
+	a->user[len] = '\0';
+	a->user_len = (uint8_t)len;
 }
 
 void accept_fini(struct accept *a)
@@ -325,7 +339,8 @@ static int http_authenticate(
 	struct userpass credentials;
 	int rc;
 
-	a->user_len = 0;
+	if (!a->proved)
+		a->user_len = 0;
 	if (!(a->methods & AUTH_PASSWORD) || (q->n_credentials == 0 && a->methods & AUTH_NONE))
 		return a->methods & AUTH_NONE ? ask_caller(a) : no_method(a);
 	if (q->n_credentials == 0)
@@ -418,14 +433,14 @@ static int step_start(struct accept *a, struct wire_reader *in, struct wire_writ
 	case PROTO_NONE:
 		break;
 	}
-	return ERR_PROTOCOL;
+	return in->data[in->pos] == TLS_FIRST_BYTE ? ERR_TLS_UNEXPECTED : ERR_PROTOCOL;
 }
 
 static int step_request(struct accept *a, struct wire_reader *in, struct wire_writer *out)
 {
 	if (a->proto == PROTO_HTTP)
 		return ask_caller(a);
-	if (a->method == AUTH_NONE && !a->userpass_unasked && wire_left(in) > 0 &&
+	if ((a->method == AUTH_NONE || a->proved) && !a->userpass_unasked && wire_left(in) > 0 &&
 	    in->data[in->pos] == USERPASS_VERSION)
 		return step_unasked_userpass(a, in, out);
 	return step_socks5_request(a, in);

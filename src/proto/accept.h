@@ -109,6 +109,7 @@ struct accept {
 	enum proto proto;
 	unsigned methods;        /* enum auth_method bits that this client is offered */
 	enum auth_method method; /* in force once the request is asked */
+	bool proved;             /* by accept_prove() */
 	bool userpass_unasked;   /* SOCKS5: credentials came although method "none" was chosen */
 	uint8_t http_tries;      /* how many 407 were sent */
 	bool http_close;         /* the client will not use the connection again after an answer */
@@ -142,6 +143,14 @@ struct accept {
 /* `methods`: the enum auth_method bits to offer, perhaps none; SOCKS4 is served only where
  * AUTH_NONE is among them. */
 void accept_init(struct accept *a, unsigned methods);
+
+/*
+ * Before the first byte: the client has proved by other means, such as a certificate, that it is
+ * `user` (`len` bytes, at most ACCEPT_CREDENTIAL_MAX). That outranks all that it may say of itself:
+ * nothing but AUTH_NONE is offered, SOCKS4 is served, credentials of HTTP are not looked at, and
+ * `method` and the user stay what they are here.
+ */
+void accept_prove(struct accept *a, enum auth_method method, const char *user, size_t len);
 
 /* Wipes what is secret. The struct may then be freed or used again after accept_init(). */
 void accept_fini(struct accept *a);

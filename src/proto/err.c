@@ -86,6 +86,15 @@ static const struct err_row rows[] = {
 	"the proxy did not accept the credentials"},
     {ERR_PROXY_TRUNCATED, SOCKS5_GENERAL_FAILURE, 502, "proxy-truncated",
 	"the proxy closed before it had answered"},
+
+    {ERR_TLS_HANDSHAKE, SOCKS5_GENERAL_FAILURE, 502, "tls-handshake", "no TLS could be agreed on"},
+    {ERR_TLS_CERT, SOCKS5_NOT_ALLOWED, 403, "tls-certificate",
+	"the certificate is missing or was not accepted"},
+    {ERR_TLS_PLAIN, SOCKS5_GENERAL_FAILURE, 400, "not-tls", "TLS is required here"},
+    {ERR_TLS_UNEXPECTED, SOCKS5_GENERAL_FAILURE, 400, "tls-unexpected", "no TLS is spoken here"},
+    {ERR_TLS_TRUNCATED, SOCKS5_GENERAL_FAILURE, 502, "tls-truncated",
+	"the TLS connection was cut off"},
+    {ERR_TLS_BROKEN, SOCKS5_GENERAL_FAILURE, 502, "tls-broken", "a TLS record was broken"},
 };
 
 /* What is not in the table is an errno that tells a client nothing. */

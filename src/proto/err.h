@@ -58,6 +58,14 @@ enum err {
 	ERR_PROXY_NO_METHOD = -1062, /* the proxy accepts none of our methods */
 	ERR_PROXY_AUTH = -1063,      /* the proxy did not accept our credentials */
 	ERR_PROXY_TRUNCATED = -1064, /* the proxy closed before it had answered */
+
+	/* TLS. */
+	ERR_TLS_HANDSHAKE = -1070,  /* the two could not agree */
+	ERR_TLS_CERT = -1071,       /* the peer's certificate is missing or not good enough */
+	ERR_TLS_PLAIN = -1072,      /* something else than TLS, where TLS has to be */
+	ERR_TLS_UNEXPECTED = -1073, /* TLS, where it has no business */
+	ERR_TLS_TRUNCATED = -1074,  /* the connection ended without close_notify */
+	ERR_TLS_BROKEN = -1075,     /* a record that nobody can have sent in earnest */
 };
 
 /* SOCKS5 reply codes, RFC 1928 section 6. */

@@ -3,9 +3,6 @@
 #include "server/associate.h"
 
 #include <errno.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +19,7 @@
 #include "server/remotes.h"
 #include "server/request.h"
 #include "server/session.h"
+#include "server/udp.h"
 #include "server/worker.h"
 
 /* For how long a verdict holds: rules may name hours, and addresses may become ours. */
@@ -98,50 +96,13 @@ static const struct policy *policy_of(const struct association *a)
 
 /* ---- what the policy says ---- */
 
-static struct policy_request question(const struct session *s)
-{
-	return (struct policy_request){
-	    .client = s->client,
-	    .listener = s->listener->text,
-	    .user = s->user_len > 0 ? s->labels : NULL,
-	    .method = s->method,
-	    .proto = s->proto,
-	    .command = COMMAND_UDP,
-	    .now = request_now(),
-	};
-}
-
-/* No rule can allow these: nobody is there, or more than one (a group is in order, but not what
- * carries one inside). Of broadcast addresses the kernel knows the others, and sends nothing there
- * from a socket that does not ask for it. */
-static bool is_nobody(const struct ip *ip)
-{
-	static const uint8_t broadcast[4] = {255, 255, 255, 255};
-	struct ip all = ip_from_v4(broadcast);
-	unsigned classes = ip_classes(ip) & ~(ip_own_classes(ip) & IP_MULTICAST);
-
-	return (classes & (IP_UNSPECIFIED | IP_MULTICAST)) != 0 || ip_equal(ip, &all);
-}
-
 /* What the rules say of a remote; `name` in canonical form, or NULL. */
 static struct decision decide(
     struct association *a, const char *name, const struct ip *ip, uint16_t port, bool log)
 {
-	struct session *s = a->session;
-	struct policy_request req = question(s);
-	struct decision d;
+	const struct udp_remote to = {.name = name, .ip = *ip, .port = port};
 
-	req.name = name;
-	req.has_ip = true;
-	req.ip = *ip;
-	req.port = port;
-	req.is_self = (ip_classes(ip) & IP_UNSPECIFIED) || request_is_self(s, ip, port);
-	d = policy_decide(policy_of(a), &req);
-	if (log && d.log && d.rule)
-		request_log_decision(s, &req, &d);
-	if (req.is_self || is_nobody(ip) || port == 0)
-		d.verdict = VERDICT_DENY;
-	return d;
+	return udp_decide(a->session, COMMAND_UDP, &to, log);
 }
 
 static bool is_group(const struct ip *ip)
@@ -157,23 +118,6 @@ struct grant {
 	uint16_t rate;           /* its number in struct rates */
 };
 
-/* The way that a rule names. Without its interface there is none: by another one it might reach
- * others than were meant. */
-static void find_way(struct association *a, const struct decision *d, struct grant *grant)
-{
-	struct position at = policy_rule_position(d->rule);
-
-	grant->way = (struct datagram_way){.ttl = d->ttl};
-	if (!d->interface)
-		return;
-	grant->way.interface = if_nametoindex(d->interface);
-	grant->no_way = grant->way.interface == 0;
-	if (grant->no_way && !a->told_of_interface)
-		log_say(LOG_AT_WARN, "there is no interface %s for multicast by %s:%u",
-		    d->interface, at.file, at.line);
-	a->told_of_interface |= grant->no_way;
-}
-
 /* May it be sent to, and how? */
 static bool judge(struct association *a, const char *name, const struct ip *ip, uint16_t port,
     struct grant *ret_grant)
@@ -184,7 +128,7 @@ static bool judge(struct association *a, const char *name, const struct ip *ip, 
 	if (d.verdict != VERDICT_ALLOW || !rates_number(&a->rates, &d, now_of(a), &ret_grant->rate))
 		return false;
 	if (is_group(ip))
-		find_way(a, &d, ret_grant);
+		ret_grant->no_way = !udp_find_way(&d, &a->told_of_interface, &ret_grant->way);
 	/* What the log tells of the association is the rule that let its first datagram out. */
 	if (!a->session->rule)
 		a->session->rule = d.rule;
@@ -387,7 +331,7 @@ static void on_resolved(struct resolve_wait *wait, const struct resolve_answer *
 static void look_up(struct association *a, struct name *name)
 {
 	struct resolve_answer answer = {.err = ERR_DENIED};
-	struct policy_request req = question(a->session);
+	struct policy_request req = udp_question(a->session, COMMAND_UDP);
 	char canonical[ADDR_NAME_MAX + 1];
 	int ret = 1;
 
@@ -619,24 +563,6 @@ static void on_remote_error(struct datagram_socket *sock, const struct datagram_
 
 /* ---- beginning and end ---- */
 
-/* The address that the client's connection came to, as the kernel has it: a link-local one needs
- * its scope. */
-static int local_address(const struct session *s, struct sockaddr_storage *ret_sa)
-{
-	socklen_t len = sizeof(*ret_sa);
-	struct ip ip;
-	uint16_t port;
-
-	memset(ret_sa, 0, sizeof(*ret_sa));
-	if (getsockname(s->relay.end[RELAY_CLIENT].fd, (struct sockaddr *)ret_sa, &len) < 0)
-		return -errno;
-	if (!sockaddr_read(ret_sa, &ip, &port))
-		return ERR_COMMAND;
-	if (ip_is_v4(&ip))
-		sockaddr_from_ip(ret_sa, &ip, 0);
-	return 0;
-}
-
 /* The address of a client behind NAT says nothing here, and neither does its port. */
 static uint16_t declared_port(const struct session *s)
 {
@@ -652,42 +578,12 @@ static int open_client_side(struct association *a)
 {
 	const struct session *s = a->session;
 	struct sockaddr_storage local;
-	int err = local_address(s, &local);
+	int err = udp_local_address(s, &local);
 
 	if (err)
 		return err;
 	return gate_join(&a->client, a->worker, &policy_of(a)->set, &local, &s->client,
 	    declared_port(s), from_client);
-}
-
-/* The address that the client is told: ours, or the one that stands for it. */
-static struct addr told_address(const struct association *a)
-{
-	const struct policy_listener *l = a->session->listener;
-	struct addr bound = gate_address(&a->client);
-
-	for (size_t i = 0; i < l->n_advertise; i++)
-		if (ip_is_v4(&l->advertise[i]) == ip_is_v4(&bound.ip))
-			bound.ip = l->advertise[i];
-	return bound;
-}
-
-/* A NAT or a firewall forgets a connection that says nothing, and the association lives by it. */
-static void keep_alive(int fd)
-{
-	static const struct {
-		int level, name, value;
-	} options[] = {
-	    {SOL_SOCKET, SO_KEEPALIVE, 1},
-	    {IPPROTO_TCP, TCP_KEEPIDLE, 60},
-	    {IPPROTO_TCP, TCP_KEEPINTVL, 30},
-	    {IPPROTO_TCP, TCP_KEEPCNT, 4},
-	};
-
-	/* They fail only where `fd` is no TCP socket. */
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		(void)setsockopt(
-		    fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
 static struct association *make(struct session *s)
@@ -704,33 +600,11 @@ static struct association *make(struct session *s)
 	return a;
 }
 
-/* May this client send to anybody at all? Returns 0 or the reason why not. */
-static int may_begin(struct session *s)
-{
-	struct policy_request req = question(s);
-	struct decision d;
-
-	/* The descriptors of a session, and as many again. */
-	if (s->worker->n_sessions + s->worker->n_associations >= s->worker->max_sessions)
-		return ERR_UNAVAILABLE;
-	/* There was no memory for what the rules ask about. */
-	if (!s->labels)
-		return -ENOMEM;
-	req.any_target = true;
-	d = policy_decide(s->config->policy, &req);
-	s->decided = true;
-	s->allowed = d.verdict != VERDICT_DENY;
-	s->rule = d.rule;
-	if (d.log && d.rule && !s->allowed)
-		request_log_decision(s, &req, &d);
-	return s->allowed ? 0 : ERR_DENIED;
-}
-
 void associate_begin(struct session *s)
 {
 	struct association *a;
 	struct addr bound;
-	int err = s->listener->unix_path ? ERR_COMMAND : may_begin(s);
+	int err = s->listener->unix_path ? ERR_COMMAND : udp_may_begin(s, COMMAND_UDP);
 
 	if (err) {
 		session_end(s, err);
@@ -743,8 +617,8 @@ void associate_begin(struct session *s)
 		session_end(s, err);
 		return;
 	}
-	keep_alive(s->relay.end[RELAY_CLIENT].fd);
-	bound = told_address(a);
+	udp_keep_alive(s);
+	bound = udp_told_address(s, gate_address(&a->client));
 	session_associated(s, a, &bound);
 }
 

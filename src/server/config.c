@@ -27,19 +27,6 @@ struct loading {
 
 /* ---- password files ---- */
 
-/* A file that another one names is looked for beside that one. Returns malloc'ed text, or NULL. */
-static char *path_beside(const char *name, const char *from)
-{
-	const char *slash = from ? strrchr(from, '/') : NULL;
-	char *path = NULL;
-
-	if (name[0] == '/' || !slash)
-		return strdup(name);
-	if (asprintf(&path, "%.*s%s", (int)(slash + 1 - from), from, name) < 0)
-		return NULL;
-	return path;
-}
-
 static void complain_about(
     const struct loading *l, const struct policy_auth *auth, const char *path, const char *what)
 {
@@ -50,39 +37,17 @@ static void complain_about(
 	l->complain(l->ctx, text);
 }
 
-/* Only its owner may read it, and the owner is us or root. */
-static const char *wrong_with_mode(const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return errno == ENOENT ? "does not exist; make it with 'tabi passwd'"
-				       : strerror(errno);
-	if (!S_ISREG(st.st_mode))
-		return "is not a regular file";
-	if (st.st_mode & 077)
-		return "others may read or write it; make it private with 'chmod 600'";
-	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return "belongs to somebody else; it must be root's or your own";
-	return NULL;
-}
-
-/* The text of a password file: from the bundle, or from disk if it is as private as it should be.
- */
+/* As private as it should be, or not at all. */
 static int find_passwords(struct loading *l, const struct policy_auth *auth, const char *path,
     const struct text **ret_text)
 {
-	struct texts *texts = &l->config->texts;
 	const char *why;
-	int err;
+	int err = texts_need(&l->config->texts, path, true, ret_text, &why);
 
-	*ret_text = texts_find(texts, path);
-	if (*ret_text)
-		return 0;
-	why = texts->sealed ? "is not in the bundle" : wrong_with_mode(path);
-	err = why ? ERR_MALFORMED : texts_read(texts, path, ret_text);
+	if (err == -ENOENT)
+		why = "does not exist; make it with 'tabi passwd'";
 	if (err)
-		complain_about(l, auth, path, why ? why : strerror(-err));
+		complain_about(l, auth, path, why);
 	return err;
 }
 
@@ -120,7 +85,7 @@ static int read_all_passwords(struct loading *l)
 
 		if (!a->file)
 			continue;
-		path = path_beside(a->file, a->at.file);
+		path = texts_path_beside(a->file, a->at.file);
 		e = path ? read_passwords(l, a, path, &l->config->passwords[i]) : -ENOMEM;
 		free(path);
 		if (e)
@@ -156,6 +121,9 @@ static int finish(struct loading *l, const char *name, struct config **ret_confi
 	diagnostics_free(&diags);
 	if (!err)
 		err = read_all_passwords(l);
+	if (!err)
+		err = certs_load(&l->config->certs, l->config->policy, &l->config->texts,
+		    l->complain, NULL, l->ctx);
 	if (err)
 		config_unref(l->config);
 	else
@@ -253,6 +221,7 @@ void config_unref(struct config *config)
 	for (size_t i = 0; config->passwords && i < config->policy->n_auths; i++)
 		password_table_free(config->passwords[i]);
 	free(config->passwords);
+	certs_free(&config->certs);
 	policy_free(config->policy);
 	texts_fini(&config->texts);
 	free(config);

@@ -3,15 +3,16 @@
  * A configuration as the processes hold it: the policy and the files it was made of.
  *
  * Theory of operation. Only the supervisor reads files. It keeps every text it read (the
- * configuration, what that includes, password files) in a bundle, and hands the bundle to the
- * workers, who make the same policy of it with the same parser. So workers need no file, and what
- * the supervisor found valid is valid there.
+ * configuration, what that includes, password files, certificates) in a bundle, and hands the
+ * bundle to the workers, who make the same policy of it with the same parser. So workers need no
+ * file, and what the supervisor found valid is valid there.
  */
 #ifndef TABI_SERVER_CONFIG_H
 #define TABI_SERVER_CONFIG_H
 
 #include "policy/parse.h"
 #include "policy/policy.h"
+#include "server/certs.h"
 #include "server/texts.h"
 
 struct password_table;
@@ -21,12 +22,9 @@ struct config {
 	unsigned refs; /* counted in the loop's thread only */
 	struct policy *policy;
 	struct password_table **passwords; /* one for each `auth`; NULL where it has no file */
+	struct certs certs;
 	struct texts texts;
 };
-
-/* A way to tell somebody what is wrong: called once for each mistake, with a text of one or more
- * lines. */
-typedef void config_complain_fn(void *ctx, const char *text);
 
 /*
  * Reads and checks the file at `path`. Every mistake goes to `complain`. Returns 0 and

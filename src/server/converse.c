@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "net/layer.h"
+#include "net/tls.h"
 #include "proto/err.h"
 #include "server/auth/auth.h"
 #include "server/request.h"
@@ -162,6 +163,16 @@ static int make_room(struct handshake *hs)
 	return 0;
 }
 
+/* The first bytes are here, so the client's certificate was found good. */
+static bool identify(struct session *s)
+{
+	const char *user = tls_user(session_client(s)->layer);
+
+	if (user)
+		accept_prove(&s->hs->accept, AUTH_CERT, user, strlen(user));
+	return user;
+}
+
 /* Returns whether there is something new for the machine: bytes, or their end. */
 static bool read_client(struct session *s)
 {
@@ -183,6 +194,10 @@ static bool read_client(struct session *s)
 		/* The layer may have told the client why: let that arrive. */
 		hs->answered |= client->layer != NULL;
 		session_end(s, session_client_error((int)n));
+		return false;
+	}
+	if (n > 0 && s->listener->client_ca && !hs->accept.proved && !identify(s)) {
+		session_end(s, ERR_TLS_CERT);
 		return false;
 	}
 	hs->eof = n == 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "net/sockaddr.h"
+#include "net/tls.h"
 #include "policy/offer.h"
 #include "proto/err.h"
 #include "server/associate.h"
@@ -458,6 +459,20 @@ static struct session *make(
 	return s;
 }
 
+/* Puts TLS under the session where its listener says so. Returns false without memory. */
+static bool secure(struct session *s)
+{
+	struct relay_end *client = session_client(s);
+	struct tls_context *context =
+	    s->config->certs.list[s->listener - s->config->policy->listeners];
+	const struct tls_start start = {.fd = client->fd};
+
+	if (!context)
+		return true;
+	client->layer = tls_accept(context, &start);
+	return client->layer;
+}
+
 void session_begin(
     struct worker *worker, const struct policy_listener *listener, int fd, const struct addr *peer)
 {
@@ -476,6 +491,10 @@ void session_begin(
 	}
 	session_client(s)->fd = fd;
 	deadline_set(&s->deadline, &worker->handshake);
+	if (!secure(s)) {
+		session_end(s, -ENOMEM);
+		return;
+	}
 	/* SOCKS clients speak first, and often have by now. */
 	converse_read(s);
 }

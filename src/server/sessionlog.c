@@ -143,6 +143,8 @@ void session_log(const struct session *s, int reason)
 		associate_log(s->association, &rec);
 	log_seconds(&rec, "seconds", loop_now(&s->worker->loop) - s->began);
 	log_text(&rec, "reason", err_word(reason));
+	if (s->relay.end[RELAY_CLIENT].layer)
+		log_text(&rec, "detail", s->relay.end[RELAY_CLIENT].layer->why);
 	log_end(&rec);
 }
 

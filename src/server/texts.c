@@ -3,9 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "proto/err.h"
 
 static int source_read(
     struct parse_source *source, const char *name, const char **ret_text, size_t *ret_len)
@@ -34,6 +38,8 @@ void texts_fini(struct texts *texts)
 {
 	for (size_t i = 0; i < texts->n; i++) {
 		free(texts->list[i].name);
+		/* It may be a private key. */
+		explicit_bzero(texts->list[i].data, texts->list[i].len);
 		free(texts->list[i].data);
 	}
 	free(texts->list);
@@ -116,5 +122,64 @@ int texts_read(struct texts *texts, const char *path, const struct text **ret_te
 		err = *ret_text ? 0 : -ENOMEM;
 	}
 	free(data);
+	return err;
+}
+
+char *texts_path_beside(const char *name, const char *from)
+{
+	const char *slash = from ? strrchr(from, '/') : NULL;
+	char *path = NULL;
+
+	if (name[0] == '/' || !slash)
+		return strdup(name);
+	if (asprintf(&path, "%.*s%s", (int)(slash + 1 - from), from, name) < 0)
+		return NULL;
+	return path;
+}
+
+/* Only its owner may read it, and the owner is us or root. */
+static const char *wrong_with_mode(const struct stat *st)
+{
+	if (st->st_mode & 077)
+		return "others may read or write it; make it private with 'chmod 600'";
+	if (st->st_uid != 0 && st->st_uid != geteuid())
+		return "belongs to somebody else; it must be root's or your own";
+	return NULL;
+}
+
+static int judge_file(const char *path, bool secret, const char **ret_why)
+{
+	struct stat st;
+	int err;
+
+	*ret_why = NULL;
+	if (stat(path, &st) < 0) {
+		err = -errno;
+		*ret_why = err == -ENOENT ? "does not exist" : strerror(-err);
+		return err;
+	}
+	if (!S_ISREG(st.st_mode))
+		*ret_why = "is not a regular file";
+	else if (secret)
+		*ret_why = wrong_with_mode(&st);
+	return *ret_why ? ERR_MALFORMED : 0;
+}
+
+int texts_need(struct texts *texts, const char *path, bool secret, const struct text **ret_text,
+    const char **ret_why)
+{
+	int err;
+
+	*ret_text = texts_find(texts, path);
+	if (*ret_text && texts->sealed)
+		return 0;
+	/* What was read for another purpose may have been no secret there. */
+	*ret_why = "is not in the bundle";
+	err = texts->sealed ? ERR_MALFORMED : judge_file(path, secret, ret_why);
+	if (err || *ret_text)
+		return err;
+	err = texts_read(texts, path, ret_text);
+	if (err)
+		*ret_why = strerror(-err);
 	return err;
 }

@@ -35,4 +35,16 @@ const struct text *texts_add(struct texts *texts, const char *name, const char *
 /* Reads the file at `path`, or standard input for "-". Returns 0 or -errno. */
 int texts_read(struct texts *texts, const char *path, const struct text **ret_text);
 
+/* A file that another one names is looked for beside that one. Returns malloc'ed text, or NULL. */
+char *texts_path_beside(const char *name, const char *from);
+
+/*
+ * The text of a file that the configuration names: from the set, or, unless that is sealed, from
+ * disk. A `secret` one is only read if nobody but its owner may, and the owner is us or root.
+ * Returns 0, or a negative error with `*ret_why`: static text, a predicate such as "does not
+ * exist".
+ */
+int texts_need(struct texts *texts, const char *path, bool secret, const struct text **ret_text,
+    const char **ret_why);
+
 #endif

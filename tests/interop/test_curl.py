@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from harness import certs
 from harness.config import local
 from interop_helpers import NAME, OUTSIDE, OUTSIDE6, PAGE, PASSWORD, check_line
 
@@ -111,3 +112,40 @@ def test_over_ipv6(tabi, client, web, names):
     program = tabi(local())
     fetch(client, "socks5h://[::1]:1080", NAME)
     assert check_line(program)["from"].startswith("[::1]:")
+
+
+# TLS to the proxy
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    ca = certs.Authority(tmp_path_factory.mktemp("ca"))
+    ca.server()
+    ca.issue("alice")
+    return ca
+
+
+def tls_config(ca, listen="", rules="allow all\n"):
+    files = f"{ca.path('server.pem')} {ca.path('server.key')}"
+    return f"workers 1\nlisten 127.0.0.1:1443 tls {files} {listen}\nresolver 127.0.0.1:5353\n{rules}"
+
+
+@pytest.mark.parametrize("host", (OUTSIDE, OUTSIDE6, NAME))
+def test_https_proxy(tabi, client, web, names, authority, host):
+    program = tabi(tls_config(authority))
+    fetch(client, "https://127.0.0.1:1443", host, "--proxy-cacert", authority.pem)
+    assert check_line(program, protocol="http")["reason"] == "done"
+
+
+def test_https_proxy_with_a_certificate(tabi, client, web, authority):
+    program = tabi(tls_config(authority, f"client-ca {authority.pem}", "allow user alice method cert\n"))
+    mine = ("--proxy-cert", authority.path("alice.pem"), "--proxy-key", authority.path("alice.key"))
+    fetch(client, "https://127.0.0.1:1443", OUTSIDE, "--proxy-cacert", authority.pem, *mine)
+    check_line(program, method="cert", user="alice")
+
+
+def test_https_proxy_without_its_certificate(tabi, client, web, authority):
+    program = tabi(tls_config(authority, f"client-ca {authority.pem}"))
+    with pytest.raises(AssertionError):
+        fetch(client, "https://127.0.0.1:1443", OUTSIDE, "--proxy-cacert", authority.pem)
+    program.wait_session(reason="tls-certificate")

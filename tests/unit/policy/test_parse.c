@@ -83,6 +83,34 @@ static void listeners(void **state)
 	assert_int_equal(p->listeners[3].unix_mode, 0600);
 	assert_string_equal(p->listeners[4].unix_path, "/run/a b");
 	assert_int_equal(p->listeners[4].unix_mode, 0660);
+	assert_null(p->listeners[4].tls_certificate);
+	policy_free(p);
+}
+
+static void tls_listeners(void **state)
+{
+	struct policy *p = fixture_policy("listen *:1443 tls c.pem k.pem\n"
+					  "listen /run/t client-ca \"my ca\" tls c k\n");
+	struct diagnostics diags = {0};
+
+	(void)state;
+	assert_string_equal(p->listeners[0].tls_certificate, "c.pem");
+	assert_string_equal(p->listeners[0].tls_key, "k.pem");
+	assert_null(p->listeners[0].client_ca);
+	assert_string_equal(p->listeners[1].client_ca, "my ca");
+	assert_int_equal(p->methods, AUTH_NONE | AUTH_CERT);
+	policy_free(p);
+	/* Whoever has a certificate is no stranger. */
+	p = fixture_policy("listen *:1443 tls c k client-ca a\nallow all\n");
+	assert_int_equal(policy_check_servable(p, &diags), 0);
+	policy_free(p);
+	p = fixture_policy("listen *:1443 tls c k\nallow all\n");
+	assert_int_equal(policy_check_servable(p, &diags), ERR_MALFORMED);
+	diagnostics_free(&diags);
+	policy_free(p);
+	p = fixture_policy("listen 127.0.0.1:1 tls c k\nallow method cert\n");
+	assert_int_equal(policy_check_servable(p, &diags), ERR_MALFORMED);
+	diagnostics_free(&diags);
 	policy_free(p);
 }
 
@@ -121,10 +149,10 @@ static void every_word_parses(void **state)
 
 	(void)state;
 	assert_int_equal(policy_check_servable(p, &diags), ERR_MALFORMED);
-	/* tls client-ca gssapi pam ident, 5 limits, control metrics require splice, 7
+	/* gssapi pam ident, 5 limits, control metrics require splice, 7
 	 * grants. */
-	assert_int_equal(p->n_later, 21);
-	assert_true(diags.n >= 21);
+	assert_int_equal(p->n_later, 19);
+	assert_true(diags.n >= 19);
 	diagnostics_free(&diags);
 	policy_free(p);
 }
@@ -423,6 +451,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(defaults),
 	    cmocka_unit_test(settings),
 	    cmocka_unit_test(listeners),
+	    cmocka_unit_test(tls_listeners),
 	    cmocka_unit_test(methods),
 	    cmocka_unit_test(every_word_parses),
 	    cmocka_unit_test(settings_of_udp),
