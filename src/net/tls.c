@@ -372,11 +372,17 @@ struct layer *tls_accept(struct tls_context *context, const struct tls_start *st
 static bool expect_peer(SSL *ssl, const char *peer)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+	char *name;
+	bool ok;
 
 	if (X509_VERIFY_PARAM_set1_ip_asc(param, peer))
 		return true;
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	return SSL_set1_host(ssl, peer) && SSL_set_tlsext_host_name(ssl, peer);
+	/* OpenSSL's macro takes it as one that might be written to. */
+	name = strdup(peer);
+	ok = name && SSL_set1_host(ssl, peer) && SSL_set_tlsext_host_name(ssl, name);
+	free(name);
+	return ok;
 }
 
 struct layer *tls_connect(struct tls_context *context, const struct tls_start *start)
