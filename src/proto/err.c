@@ -48,6 +48,8 @@ static const struct err_row rows[] = {
     {ERR_NUMERIC_NAME, SOCKS5_NOT_ALLOWED, 403, "numeric-name",
 	"an IPv4 address must be written as four decimal numbers"},
     {ERR_TRUNCATED, SOCKS5_GENERAL_FAILURE, 400, "truncated", "the request ended halfway"},
+    {ERR_PROXY_HEADER, SOCKS5_GENERAL_FAILURE, 400, "bad-proxy-header",
+	"no valid header of the PROXY protocol came first"},
 
     {ERR_NO_METHOD, SOCKS5_NOT_ALLOWED, 407, "no-method", "no acceptable authentication method"},
     {ERR_AUTH, SOCKS5_NOT_ALLOWED, 407, "bad-credentials", "wrong user or password"},
@@ -63,6 +65,8 @@ static const struct err_row rows[] = {
 
     {ERR_BIND_PORT, SOCKS5_NOT_ALLOWED, 403, "bad-port", "not a port to listen on"},
     {ERR_STRANGER, SOCKS5_NOT_ALLOWED, 403, "stranger", "not the expected peer connected"},
+    {ERR_SENDER, SOCKS5_NOT_ALLOWED, 403, "unnamed-sender",
+	"not one of those who may say whose a connection is"},
 
     {ERR_NOT_FOUND, SOCKS5_HOST_UNREACHABLE, 502, "not-found", "name has no address"},
     {ERR_RESOLVER, SOCKS5_HOST_UNREACHABLE, 502, "resolver", "name servers did not answer"},

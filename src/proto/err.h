@@ -23,6 +23,7 @@ enum err {
 	ERR_NAME = -1006,         /* not a host name: empty, NUL or control bytes, bad labels */
 	ERR_NUMERIC_NAME = -1007, /* an IPv4 address in a form only inet_aton understands */
 	ERR_TRUNCATED = -1008,    /* the peer ended in the middle of a message */
+	ERR_PROXY_HEADER = -1009, /* no valid header of the PROXY protocol came first */
 
 	/* Who the client is. */
 	ERR_NO_METHOD = -1020,   /* no authentication method in common */
@@ -37,6 +38,7 @@ enum err {
 	ERR_SELF = -1031,      /* the destination is this proxy */
 	ERR_BIND_PORT = -1032, /* a port that BIND may not listen on */
 	ERR_STRANGER = -1033,  /* somebody else than the peer that BIND expects */
+	ERR_SENDER = -1034,    /* not one of those who may say whose a connection is */
 
 	/* Reaching the destination. */
 	ERR_NOT_FOUND = -1040,       /* the name does not exist or has no address */
