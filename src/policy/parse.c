@@ -407,6 +407,8 @@ static int parse_all(struct parser *p, const char *name)
 	if (!err)
 		serve_auth_clients(p);
 	if (!err)
+		serve_senders(p);
+	if (!err)
 		err = parse_rules(p);
 	if (err)
 		return err;

@@ -75,6 +75,8 @@ struct parser {
 	size_t n_rules;
 	/* The same of whom each `auth` of the policy is for. */
 	struct auth_tokens *auths;
+	/* And of the `from` of each listener; NULL where there is none. */
+	const struct token **senders;
 };
 
 /*
@@ -180,10 +182,14 @@ void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rul
  * a rule; once all names are known. */
 void rule_parse_client(struct parser *p, const struct token *t, struct policy_rule *rule);
 
+/* The list behind the word `from` at `t` alone; once all names are known. */
+void rule_parse_from(struct parser *p, const struct token *t, struct policy_rule *rule);
+
 /* The words from `t` to before `end` on one line. */
 char *rule_join_words(struct parser *p, const struct token *t, const struct token *end);
 
-/* What `auth` statements say of clients, once all names are known. */
+/* What `auth` statements say of clients, and listeners of senders, once all names are known. */
 void serve_auth_clients(struct parser *p);
+void serve_senders(struct parser *p);
 
 #endif

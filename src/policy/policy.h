@@ -42,6 +42,8 @@ struct position {
 	const char *source;     /* the line itself, without its newline */
 };
 
+struct policy_rule;
+
 struct policy_listener {
 	struct position at;    /* of the address */
 	const char *text;      /* as written; what rules call it by `listener` */
@@ -56,11 +58,13 @@ struct policy_listener {
 	/* TLS and nothing else is spoken here; all NULL where it is not. As written. */
 	const char *tls_certificate, *tls_key;
 	const char *client_ca; /* clients prove who they are by a certificate of these; or NULL */
-	bool open;             /* "strangers may use this": the word `open` */
-	bool optional;         /* of the built-in default: a host without that family is no error */
+	/* A header of the PROXY protocol comes first, from these senders (a `from` and nothing
+	 * else) or over this Unix socket, and says whose a connection is. */
+	bool proxy_protocol;
+	const struct policy_rule *senders; /* NULL of a Unix socket */
+	bool open;                         /* "strangers may use this": the word `open` */
+	bool optional; /* of the built-in default: a host without that family is no error */
 };
-
-struct policy_rule;
 
 /* One way to prove who one is; policy/offer.h says to whom it is offered. */
 struct policy_auth {

@@ -779,3 +779,12 @@ void rule_parse_client(struct parser *p, const struct token *t, struct policy_ru
 	}
 	close_nets(&b);
 }
+
+void rule_parse_from(struct parser *p, const struct token *t, struct policy_rule *rule)
+{
+	struct build b = {.rule = rule};
+
+	rule->allow = true;
+	if (word_from(p, t, &b))
+		close_nets(&b);
+}

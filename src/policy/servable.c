@@ -11,8 +11,10 @@
 /* Does the place hold every address a client of the listener may have? */
 static bool holds_everybody(const struct place *p, const struct policy_listener *l)
 {
-	bool need_v4 = l->any_family || ip_is_v4(&l->addr.ip);
-	bool need_v6 = l->any_family || !ip_is_v4(&l->addr.ip);
+	/* A balancer takes in both and hands them on over one. */
+	bool both = l->any_family || l->proxy_protocol;
+	bool need_v4 = both || ip_is_v4(&l->addr.ip);
+	bool need_v6 = both || !ip_is_v4(&l->addr.ip);
 
 	if (!p->given || p->any || p->internet)
 		return true;
@@ -90,6 +92,21 @@ static bool is_loopback(const struct policy_listener *l)
 	unsigned classes = ip_classes(&l->addr.ip);
 
 	return !l->any_family && (classes & IP_LOOPBACK) && !(classes & IP_UNSPECIFIED);
+}
+
+/* Can no stranger come in there? A balancer brings its own, over whatever it uses. */
+static bool is_guarded(const struct policy_listener *l)
+{
+	return (l->unix_path || is_loopback(l)) && !l->proxy_protocol;
+}
+
+/* Whoever is believed can be anybody: `from` would mean nothing any more. */
+static void check_senders(const struct policy_listener *l, struct diagnostics *diags)
+{
+	if (l->senders && !l->open && holds_strangers(&l->senders->from, l))
+		diag_add(diags, &l->at,
+		    "the addresses of the balancers after 'proxy-protocol from', or 'open'",
+		    "'%.60s' believes strangers who say whose their connection is", l->text);
 }
 
 static void check_open(
@@ -230,8 +247,8 @@ int policy_check_servable(const struct policy *policy, struct diagnostics *diags
 		if (l->client_ca)
 			continue;
 		check_offered(policy, l, diags);
-		if (!l->open && !l->unix_path && !is_loopback(l) &&
-		    offers_strangers(policy, l, AUTH_NONE))
+		check_senders(l, diags);
+		if (!l->open && !is_guarded(l) && offers_strangers(policy, l, AUTH_NONE))
 			check_open(policy, l, diags);
 	}
 	/* Of a list that was full before nothing can be told. */

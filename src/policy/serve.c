@@ -101,8 +101,15 @@ static bool read_endpoint(struct parser *p, const struct token *t, struct policy
 	return read_tcp(p, t, l);
 }
 
-enum listen_word { LISTEN_OPEN, LISTEN_MODE, LISTEN_TLS, LISTEN_CLIENT_CA, LISTEN_ADVERTISE };
-#define LISTEN_WORDS 5
+enum listen_word {
+	LISTEN_OPEN,
+	LISTEN_MODE,
+	LISTEN_TLS,
+	LISTEN_CLIENT_CA,
+	LISTEN_ADVERTISE,
+	LISTEN_PROXY_PROTOCOL,
+	LISTEN_WORDS,
+};
 
 static const struct word listen_words[] = {
     {"open", LISTEN_OPEN},
@@ -110,6 +117,7 @@ static const struct word listen_words[] = {
     {"tls", LISTEN_TLS},
     {"client-ca", LISTEN_CLIENT_CA},
     {"advertise", LISTEN_ADVERTISE},
+    {"proxy-protocol", LISTEN_PROXY_PROTOCOL},
     {NULL, 0},
 };
 
@@ -152,6 +160,34 @@ static void advertise_item(struct parser *p, const struct token *t, void *contex
 	l->advertise[l->n_advertise++] = ip;
 }
 
+/* Names of nets may be defined below, so the list is read once all is. */
+static void sender_item(struct parser *p, const struct token *t, void *context)
+{
+	(void)p;
+	(void)t;
+	(void)context;
+}
+
+/* `proxy-protocol from LIST`: whoever may send a header can say that he is anybody. The file's mode
+ * says who may reach a Unix socket. */
+static const struct token *proxy_protocol(
+    struct parser *p, const struct token *t, struct policy_listener *l)
+{
+	l->proxy_protocol = true;
+	if (l->unix_path && !token_is(t + 1, "from"))
+		return t + 1;
+	if (l->unix_path)
+		parse_fail(p, t + 1, "nothing; the mode of the socket says who may",
+		    "who connects to a Unix socket has no address");
+	else if (!token_is(t + 1, "from"))
+		parse_fail(p, t + 1, "from and the addresses of the balancers",
+		    "'proxy-protocol' must say from whom");
+	else
+		return parse_list(
+		    p, t + 2, "nets, such as office or 10.0.0.0/8", sender_item, NULL);
+	return NULL;
+}
+
 /* One word after the endpoint. Returns the token behind it and its values, or NULL. */
 static const struct token *listen_word(
     struct parser *p, const struct token *t, enum listen_word word, struct policy_listener *l)
@@ -180,6 +216,10 @@ static const struct token *listen_word(
 		return t + 2;
 	case LISTEN_ADVERTISE:
 		return parse_list(p, t + 1, advertise_expected, advertise_item, l);
+	case LISTEN_PROXY_PROTOCOL:
+		return proxy_protocol(p, t, l);
+	case LISTEN_WORDS:
+		break;
 	}
 	return NULL;
 }
@@ -196,10 +236,13 @@ static bool same_endpoint(const struct policy_listener *a, const struct policy_l
 	return ip_equal(&a->addr.ip, &b->addr.ip);
 }
 
-static void add_listener(struct parser *p, const struct token *t, const struct policy_listener *l)
+/* `senders`: the word `from`, or NULL. */
+static void add_listener(struct parser *p, const struct token *t, const struct policy_listener *l,
+    const struct token *senders)
 {
 	struct policy *policy = p->policy;
 	struct policy_listener *list;
+	const struct token **all;
 	struct definition *d;
 
 	for (size_t i = 0; i < policy->n_listeners; i++) {
@@ -213,10 +256,13 @@ static void add_listener(struct parser *p, const struct token *t, const struct p
 	}
 	d = parse_add_name(p, NAMES_LISTENER, t);
 	list = arena_append(&p->arena, policy->listeners, policy->n_listeners, sizeof(*list));
-	if (!d || !list)
+	all = arena_append(&p->arena, p->senders, policy->n_listeners, sizeof(*all));
+	if (!d || !list || !all)
 		return;
 	d->listener = policy->n_listeners;
 	policy->listeners = list;
+	p->senders = all;
+	all[policy->n_listeners] = senders;
 	list[policy->n_listeners++] = *l;
 }
 
@@ -224,7 +270,7 @@ void serve_listen(struct parser *p, const struct token *t)
 {
 	struct policy_listener l = {.unix_mode = UNIX_MODE_DEFAULT};
 	struct position seen[LISTEN_WORDS] = {0};
-	const struct token *endpoint = t + 1;
+	const struct token *endpoint = t + 1, *senders = NULL;
 
 	if (!read_endpoint(p, endpoint, &l))
 		return;
@@ -234,13 +280,30 @@ void serve_listen(struct parser *p, const struct token *t)
 
 		if (!w || !parse_once(p, &seen[w->value], t))
 			return;
+		if (w->value == LISTEN_PROXY_PROTOCOL && !l.unix_path)
+			senders = t + 1;
 		t = listen_word(p, t, (enum listen_word)w->value, &l);
 	}
 	if (t && l.client_ca && !l.tls_certificate)
 		diag_add(p->diags, &seen[LISTEN_CLIENT_CA], "tls CERTIFICATE KEY as well",
 		    "'client-ca' without 'tls'");
 	else if (t)
-		add_listener(p, endpoint, &l);
+		add_listener(p, endpoint, &l, senders);
+}
+
+void serve_senders(struct parser *p)
+{
+	for (size_t i = 0; i < p->policy->n_listeners; i++) {
+		struct policy_rule *rule;
+
+		if (!p->senders[i])
+			continue;
+		rule = arena_alloc(&p->arena, sizeof(*rule));
+		if (!rule)
+			return;
+		rule_parse_from(p, p->senders[i], rule);
+		p->policy->listeners[i].senders = rule;
+	}
 }
 
 enum auth_word {

@@ -582,6 +582,10 @@ static int open_client_side(struct association *a)
 
 	if (err)
 		return err;
+	/* A balancer may have taken in IPv6 and come here over IPv4: such a client has no way to
+	 * this socket. */
+	if (ip_is_v4(&s->client) != (local.ss_family == AF_INET))
+		return -EAFNOSUPPORT;
 	return gate_join(&a->client, a->worker, &policy_of(a)->set, &local, &s->client,
 	    declared_port(s), from_client);
 }

@@ -13,6 +13,7 @@
 #include "server/associate.h"
 #include "server/bind.h"
 #include "server/listener.h"
+#include "server/preface.h"
 #include "server/session.h"
 #include "server/worker.h"
 
@@ -102,8 +103,18 @@ bool request_is_local(const struct ip *ip)
 	return false;
 }
 
+/* Where a balancer took the connection in from which this one comes, it would take in the next. */
+static bool is_front(const struct session *s, const struct ip *ip, uint16_t port)
+{
+	const struct proxied *p = s->proxied;
+
+	return p && port == p->to_port && ip_equal(ip, &p->to);
+}
+
 bool request_is_self(const struct session *s, const struct ip *ip, uint16_t port)
 {
+	if (is_front(s, ip, port))
+		return true;
 	return listeners_have_port(s->config->policy, port) && request_is_local(ip);
 }
 

@@ -13,6 +13,7 @@
 #include "proto/err.h"
 #include "server/associate.h"
 #include "server/converse.h"
+#include "server/preface.h"
 #include "server/sessionlog.h"
 #include "server/worker.h"
 
@@ -81,6 +82,7 @@ static void forget(struct session *s)
 	config_unref(s->config);
 	free(s->labels);
 	free(s->ends);
+	free(s->proxied);
 	free(s);
 	worker_session_gone(worker);
 }
@@ -335,6 +337,9 @@ static void on_client(struct watch *watch, unsigned events)
 	if (events & WATCH_WRITE && !flush_client(s))
 		return;
 	switch (s->state) {
+	case SESSION_PREFACE:
+		preface_read(s);
+		break;
 	case SESSION_HANDSHAKE:
 		converse_read(s);
 		break;
@@ -370,6 +375,7 @@ static void on_deadline(struct deadline_class *cls, struct deadline *deadline)
 	    (struct session *)((char *)deadline - offsetof(struct session, deadline));
 
 	switch (s->state) {
+	case SESSION_PREFACE:
 	case SESSION_HANDSHAKE:
 	case SESSION_AUTH:
 		session_end(s, ERR_HANDSHAKE_TIMEOUT);
@@ -452,10 +458,10 @@ static struct session *make(
 	s->config = config_ref(worker->config);
 	s->listener = listener;
 	s->client = peer->kind == ADDR_IP ? peer->ip : loopback_v4;
-	accept_init(&hs->accept, offer_methods(s->config->policy, &s->client, listener->text));
 	s->client_port = peer->port;
 	s->began = loop_now(&worker->loop);
-	s->state = SESSION_HANDSHAKE;
+	s->state = SESSION_PREFACE;
+	accept_init(&hs->accept, 0);
 	return s;
 }
 
@@ -471,6 +477,19 @@ static bool secure(struct session *s)
 		return true;
 	client->layer = tls_accept(context, &start);
 	return client->layer;
+}
+
+void session_greet(struct session *s)
+{
+	accept_init(
+	    &s->hs->accept, offer_methods(s->config->policy, &s->client, s->listener->text));
+	s->state = SESSION_HANDSHAKE;
+	if (!secure(s)) {
+		session_end(s, -ENOMEM);
+		return;
+	}
+	/* SOCKS clients speak first, and often have by now. */
+	converse_read(s);
 }
 
 void session_begin(
@@ -491,10 +510,10 @@ void session_begin(
 	}
 	session_client(s)->fd = fd;
 	deadline_set(&s->deadline, &worker->handshake);
-	if (!secure(s)) {
-		session_end(s, -ENOMEM);
-		return;
-	}
-	/* SOCKS clients speak first, and often have by now. */
-	converse_read(s);
+	if (!listener->proxy_protocol)
+		session_greet(s);
+	else if (preface_admits(s))
+		preface_read(s);
+	else
+		session_end(s, ERR_SENDER);
 }

@@ -24,6 +24,7 @@
 
 struct association;
 struct auth_check;
+struct proxied;
 struct worker;
 struct session;
 
@@ -32,6 +33,12 @@ struct session;
  * but CLOSED (and RELAY where `timeout idle 0`).
  */
 enum session_state {
+	/*
+	 * Only where the listener says `proxy-protocol`: its header is awaited, and nothing but it
+	 * is read. Handshake deadline. Left for HANDSHAKE, as the client's that the header names,
+	 * or the end.
+	 */
+	SESSION_PREFACE,
 	/*
 	 * The client speaks. Waits for its bytes; the handshake deadline runs from accept, whatever
 	 * arrives. Left by proto/accept's events: for AUTH, RESOLVE, DIAL, BIND, ASSOCIATE or
@@ -126,7 +133,8 @@ struct session {
 	struct ip address;  /* of the destination */
 	char *labels;       /* owned: the user, the claim and the name, one behind the other */
 	const struct policy_rule *rule;
-	struct bind_ends *ends; /* owned; of BIND alone */
+	struct bind_ends *ends;  /* owned; of BIND alone */
+	struct proxied *proxied; /* owned; NULL where the client itself has connected */
 };
 
 /* The client's end of the relay: its socket from the start, relaying or not. */
@@ -156,6 +164,10 @@ void session_deadlines_close(struct worker *worker);
 void session_begin(
     struct worker *worker, const struct policy_listener *listener, int fd, const struct addr *peer);
 
+/* For server/preface.c: who the client is is known, and what it sends is its own from here on. May
+ * end the session. */
+void session_greet(struct session *session);
+
 /*
  * Ends it, for a reason from proto/err.h: answers the client where an answer is still due, writes
  * the log line, and closes now or after lingering. Idempotent.
@@ -173,6 +185,7 @@ void session_listening(struct session *session, const struct addr *told);
 
 /* For server/bind.c: `peer` is connected through `fd`, which becomes the session's. */
 void session_accepted(struct session *session, int fd, const struct addr *peer);
+
 /* For server/request.c: `found` is what a RESOLVE asks for. Answers, and ends the session. */
 void session_resolved(struct session *session, const struct addr *found);
 

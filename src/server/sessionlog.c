@@ -8,6 +8,7 @@
 #include "net/log.h"
 #include "proto/err.h"
 #include "server/associate.h"
+#include "server/preface.h"
 #include "server/request.h"
 #include "server/session.h"
 #include "server/worker.h"
@@ -98,13 +99,26 @@ static void log_verdict(struct log_record *rec, const struct session *s)
 		request_log_verdict(rec, s->allowed, s->rule);
 }
 
+static void log_proxied(struct log_record *rec, const struct session *s)
+{
+	const struct proxied *p = s->proxied;
+
+	if (s->listener->unix_path)
+		log_text(rec, "proxied-by", "unix");
+	else
+		log_endpoint(rec, "proxied-by", &p->by, p->by_port);
+	log_endpoint(rec, "proxied-to", &p->to, p->to_port);
+}
+
 static void log_client(struct log_record *rec, const struct session *s)
 {
-	if (s->listener->unix_path)
+	if (s->listener->unix_path && !s->proxied)
 		log_text(rec, "from", "unix");
 	else
 		log_endpoint(rec, "from", &s->client, s->client_port);
 	log_text(rec, "listener", s->listener->text);
+	if (s->proxied)
+		log_proxied(rec, s);
 	if (s->proto != PROTO_NONE)
 		log_text(rec, "protocol", proto_name(s->proto));
 }

@@ -13,6 +13,7 @@
 #include "cli/mistakes.h"
 #include "server/texts.h"
 #include "fixture.h"
+#include "policy/rule.h"
 #include "proto/err.h"
 
 static void defaults(void **state)
@@ -124,6 +125,36 @@ static void methods(void **state)
 	policy_free(p);
 	p = fixture_policy("auth none\nauth password \"/u v\"\n");
 	assert_int_equal(p->methods, AUTH_PASSWORD | AUTH_NONE);
+	policy_free(p);
+}
+
+/* Names of nets may be defined below; of the senders nothing but their addresses is asked. */
+static void senders_are_nets(void **state)
+{
+	struct policy *p = fixture_policy("listen 127.0.0.1:1080\n"
+					  "listen 127.0.0.1:1081 proxy-protocol from n,192.0.2.9\n"
+					  "listen /s proxy-protocol mode 0660\nnet n 10.0.0.0/8\n"
+					  "allow from n\n");
+	static const struct {
+		const char *ip;
+		bool is;
+	} cases[] = {{"10.1.2.3", true}, {"::ffff:10.1.2.3", true}, {"192.0.2.9", true},
+	    {"192.0.2.8", false}, {"11.0.0.1", false}, {"127.0.0.1", false},
+	    {"64:ff9b::10.0.0.1", false}, {"2002:a00:1::1", false}};
+
+	(void)state;
+	assert_false(p->listeners[0].proxy_protocol);
+	assert_null(p->listeners[0].senders);
+	assert_true(p->listeners[1].proxy_protocol);
+	assert_true(p->listeners[2].proxy_protocol);
+	assert_null(p->listeners[2].senders);
+	assert_int_equal(p->listeners[2].unix_mode, 0660);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct ip ip = fixture_ip(cases[i].ip);
+
+		assert_int_equal(
+		    rule_is_about_client(p->listeners[1].senders, &ip, NULL), cases[i].is);
+	}
 	policy_free(p);
 }
 
@@ -463,6 +494,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(mistakes_have_a_bound),
 	    cmocka_unit_test(messages_fit_any_room),
 	    cmocka_unit_test(examples_are_servable),
+	    cmocka_unit_test(senders_are_nets),
 	};
 
 	if (argc != 2)
