@@ -328,10 +328,12 @@ static int step_http_reply(struct connect *c, struct wire_reader *in)
 	return status < 300 ? WIRE_DONE : refused(c, ERR_PROXY_REPLY, status);
 }
 
-/* Of RESOLVE alone the address in the reply is what was asked for: one for a name, a name for one.
- */
+/* Of RESOLVE the address in the reply is what was asked for: one for a name, a name for one. Of UDP
+ * ASSOCIATE it is where the datagrams are to be sent, which nothing stands in for. */
 static bool is_answer(const struct connect *c, const struct addr *bound)
 {
+	if (c->command == COMMAND_UDP)
+		return bound->kind != ADDR_NONE && bound->port != 0;
 	return c->command != COMMAND_RESOLVE ||
 	       bound->kind == (c->target.kind == ADDR_IP ? ADDR_NAME : ADDR_IP);
 }

@@ -69,9 +69,9 @@ enum connect_event connect_step(struct connect *c, struct wire_reader *in, struc
 void connect_await_peer(struct connect *c);
 
 /*
- * Where the peer of a BIND has to connect to, after the first CONNECT_DONE. Many a SOCKS4 server
- * listens on all its addresses and says 0.0.0.0, which stands for the one at which it was reached:
- * `proxy`.
+ * Where the peer of a BIND has to connect to, after the first CONNECT_DONE, and where the datagrams
+ * of UDP ASSOCIATE have to be sent (proto/udp.h has their header). Many a server listens on all its
+ * addresses and says 0.0.0.0, which stands for the one at which it was reached: `proxy`.
  */
 struct addr connect_listens_at(const struct connect *c, const struct ip *proxy);
 

@@ -33,6 +33,33 @@ void udp_write_header(struct wire_writer *out, const struct addr *remote)
 	socks5_write_address(out, remote);
 }
 
+uint8_t *udp_wrap(uint8_t *payload, const struct addr *remote)
+{
+	uint8_t header[UDP_HEADER_MAX];
+	struct wire_writer out = wire_writer_of(header, sizeof(header));
+
+	if (remote->kind == ADDR_NONE)
+		return NULL;
+	udp_write_header(&out, remote);
+	if (out.failed)
+		return NULL;
+	return memcpy(payload - out.len, header, out.len);
+}
+
+int udp_unwrap(const void *data, size_t len, struct udp_packet *ret_packet, struct addr *ret_remote)
+{
+	struct udp_packet p;
+	int rc = udp_read(data, len, &p);
+
+	if (rc == 0 && p.frag != 0)
+		rc = ERR_MALFORMED;
+	if (rc == 0)
+		rc = socks5_address_to_addr(&p.remote, ret_remote);
+	if (rc == 0)
+		*ret_packet = p;
+	return rc;
+}
+
 unsigned udp_fragments_reset(struct udp_fragments *f)
 {
 	unsigned lost = f->highest;

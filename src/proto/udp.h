@@ -37,6 +37,24 @@ int udp_read(const void *data, size_t len, struct udp_packet *ret_packet);
 void udp_write_header(struct wire_writer *out, const struct addr *remote);
 
 /*
+ * The client's end, where no payload is copied.
+ *
+ * udp_wrap() writes the header in front of a payload that has UDP_HEADER_MAX bytes of room before
+ * it, and returns where the datagram begins: it ends where the payload does. NULL for a remote that
+ * is none. The name of a remote is sent as it is.
+ */
+uint8_t *udp_wrap(uint8_t *payload, const struct addr *remote);
+
+/*
+ * Reads a datagram of the proxy: `*ret_packet` has the payload, which lies in `data`, and
+ * `*ret_remote` is who sent it. Returns 0; an error of udp_read(); ERR_NAME or the like where the
+ * sender is given by a name that is none; ERR_MALFORMED for a fragment: no proxy should send one,
+ * since RFC 1928 gives no way to know that we would put it together. All of them are to be dropped.
+ */
+int udp_unwrap(
+    const void *data, size_t len, struct udp_packet *ret_packet, struct addr *ret_remote);
+
+/*
  * Putting fragments together: one sequence at a time, in order, for one destination. What is out of
  * order, for another destination, too long or too late abandons the sequence.
  *

@@ -29,6 +29,29 @@ static void check_packet(const struct udp_packet *p, const uint8_t *data, size_t
 		CHECK(out.len == header && memcmp(buf + 3, data + 3, header - 3) == 0);
 }
 
+/* The client's end agrees, and what it wraps is what it reads. */
+static void check_client(const uint8_t *data, size_t len, const struct udp_packet *p)
+{
+	uint8_t buf[UDP_HEADER_MAX + 16], *payload = buf + UDP_HEADER_MAX, *datagram;
+	struct addr from = {0}, again = {0};
+	struct udp_packet q;
+	int rc = udp_unwrap(data, len, &q, &from);
+
+	if (rc != 0) {
+		CHECK(p->frag != 0 || p->remote.type == SOCKS5_ATYP_NAME);
+		return;
+	}
+	CHECK(p->frag == 0 && q.data == p->data && q.len == p->len);
+	memset(payload, 'p', 16);
+	datagram = udp_wrap(payload, &from);
+	CHECK(datagram && datagram >= buf && datagram < payload);
+	CHECK(udp_unwrap(datagram, (size_t)(payload + 16 - datagram), &q, &again) == 0);
+	CHECK(q.data == payload && q.len == 16);
+	CHECK(again.kind == from.kind && again.port == from.port);
+	CHECK(from.kind != ADDR_IP || ip_equal(&again.ip, &from.ip));
+	CHECK(from.kind != ADDR_NAME || strcmp(again.name, from.name) == 0);
+}
+
 static void check_reassembly(struct udp_fragments *f, struct udp_packet *p, uint64_t now)
 {
 	unsigned before = f->highest, lost;
@@ -62,8 +85,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			len = size;
 		rc = udp_read(data, len, &p);
 		CHECK(rc == 0 || rc == ERR_TRUNCATED || rc == ERR_ADDRESS_TYPE);
-		if (rc == 0)
+		if (rc == 0) {
 			check_packet(&p, data, len);
+			check_client(data, len, &p);
+		}
 		if (rc == 0 && p.frag != 0)
 			check_reassembly(&f, &p, now);
 		else if (rc == 0)

@@ -568,6 +568,50 @@ static void zeros_stand_for_the_proxy(void **state)
 	}
 }
 
+/* U24: zeros of UDP ASSOCIATE, of either family, stand for the proxy; what cannot be sent to is no
+ * success. */
+static void where_datagrams_are_sent(void **state)
+{
+	static const struct {
+		uint8_t bytes[24];
+		size_t len;
+		const char *to; /* NULL: fails */
+	} cases[] = {
+	    {{5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0x1f, 0x90}, 12, "203.0.113.7:8080"},
+	    {{5, 0, 5, 0, 0, 4, [22] = 0x1f, 0x90}, 24, "203.0.113.7:8080"},
+	    {{5, 0, 5, 0, 0, 1, 198, 51, 100, 1, 0x1f, 0x90}, 12, "198.51.100.1:8080"},
+	    {{5, 0, 5, 0, 0, 3, 3, 'a', '.', 'b', 0x1f, 0x90}, 12, "a.b:8080"},
+	    {{5, 0, 5, 0, 0, 1, 198, 51, 100, 1, 0, 0}, 12, NULL},
+	    {{5, 0, 5, 0, 0, 3, 3, 'a', 0, 'b', 0x1f, 0x90}, 12, NULL},
+	};
+	const struct ip proxy = ip_from_v4((const uint8_t[]){203, 0, 113, 7});
+	const struct url hop = {.scheme = URL_SOCKS5, .proxy = {.kind = ADDR_IP, .port = 1080}};
+	const struct addr target = {.kind = ADDR_NONE};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint8_t asked[2 * CONNECT_OUTPUT_MAX];
+		struct wire_writer out = wire_writer_of(asked, sizeof(asked));
+		struct wire_reader none = wire_reader_of(asked, 0);
+		struct wire_reader in = wire_reader_of(cases[i].bytes, cases[i].len);
+		struct connect c;
+		struct addr at;
+		char text[ADDR_TEXT_MAX];
+
+		connect_init(&c, &hop, 1, COMMAND_UDP, &target);
+		assert_int_equal(connect_step(&c, &none, &out), CONNECT_MORE);
+		if (!cases[i].to) {
+			assert_int_equal(connect_step(&c, &in, &out), CONNECT_FAILED);
+			assert_int_equal(c.err, ERR_PROXY_PROTOCOL);
+			continue;
+		}
+		assert_int_equal(connect_step(&c, &in, &out), CONNECT_DONE);
+		assert_memory_equal(asked, "\5\1\0\5\3\0\1\0\0\0\0\0\0", 13);
+		at = connect_listens_at(&c, &proxy);
+		assert_string_equal(addr_format(&at, text), cases[i].to);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -584,6 +628,7 @@ int main(void)
 	    cmocka_unit_test(waits_for_the_caller),
 	    cmocka_unit_test(stops_while_checking),
 	    cmocka_unit_test(zeros_stand_for_the_proxy),
+	    cmocka_unit_test(where_datagrams_are_sent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

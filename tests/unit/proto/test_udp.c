@@ -256,6 +256,83 @@ static void too_much_is_abandoned(void **state)
 	assert_int_equal(f.highest, 0);
 }
 
+/* ---- the client's end ---- */
+
+/* In the whole room that is promised, and in front of the very payload: nothing of it moves. */
+static void wraps_in_front(void **state)
+{
+	static const struct {
+		const char *to;
+		size_t header;
+	} cases[] = {{"192.0.2.53:53", 10}, {"[2001:db8::1]:53", 22}, {"a.b:53", 10}};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		uint8_t *buf = test_malloc(UDP_HEADER_MAX + 7);
+		uint8_t *payload = buf + UDP_HEADER_MAX, *datagram;
+		struct udp_packet p;
+		struct addr to, from;
+
+		memcpy(payload, "payload", 7);
+		assert_int_equal(addr_parse(cases[i].to, strlen(cases[i].to), &to), 0);
+		datagram = udp_wrap(payload, &to);
+		assert_ptr_equal(datagram, payload - cases[i].header);
+		assert_int_equal(udp_unwrap(datagram, cases[i].header + 7, &p, &from), 0);
+		assert_ptr_equal(p.data, payload);
+		assert_int_equal(p.len, 7);
+		assert_memory_equal(p.data, "payload", 7);
+		assert_int_equal(from.port, 53);
+		assert_int_equal(from.kind, to.kind);
+		if (to.kind == ADDR_IP)
+			assert_true(ip_equal(&from.ip, &to.ip));
+		else
+			assert_string_equal(from.name, to.name);
+		test_free(buf);
+	}
+}
+
+static void wraps_the_longest_name(void **state)
+{
+	uint8_t *buf = test_malloc(UDP_HEADER_MAX);
+	struct addr to = {.kind = ADDR_NAME, .port = 53, .name_len = 253};
+	struct addr none = {.kind = ADDR_NONE};
+
+	(void)state;
+	memset(to.name, 'a', 253);
+	for (size_t i = 50; i < 253; i += 51)
+		to.name[i] = '.';
+	assert_ptr_equal(udp_wrap(buf + UDP_HEADER_MAX, &to), buf + UDP_HEADER_MAX - (7 + 253));
+	assert_null(udp_wrap(buf + UDP_HEADER_MAX, &none));
+	test_free(buf);
+}
+
+/* What a client has to drop, and what an odd proxy may send. */
+static void unwraps_nothing_else(void **state)
+{
+	static const uint8_t fragment[] = {0, 0, 1, 1, 192, 0, 2, 53, 0, 53, 'x'};
+	static const uint8_t last[] = {0, 0, 0x81, 1, 192, 0, 2, 53, 0, 53, 'x'};
+	static const uint8_t name[] = {0, 0, 0, 3, 3, 'a', '.', 'b', 0, 53, 'x'};
+	static const uint8_t bad_name[] = {0, 0, 0, 3, 3, 'a', 0, 'b', 0, 53, 'x'};
+	static const uint8_t mapped[] = {
+	    0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 53, 0, 53};
+	const struct udp_packet untouched = {.frag = 77};
+	struct udp_packet p = untouched;
+	struct addr from;
+
+	(void)state;
+	assert_int_equal(udp_unwrap(fragment, sizeof(fragment), &p, &from), ERR_MALFORMED);
+	assert_int_equal(udp_unwrap(last, sizeof(last), &p, &from), ERR_MALFORMED);
+	assert_int_equal(udp_unwrap(bad_name, sizeof(bad_name), &p, &from), ERR_NAME);
+	for (size_t n = 0; n < 10; n++)
+		assert_int_equal(udp_unwrap(b3, n, &p, &from), ERR_TRUNCATED);
+	assert_int_equal(p.frag, 77);
+	assert_int_equal(udp_unwrap(name, sizeof(name), &p, &from), 0);
+	assert_string_equal(from.name, "a.b");
+	assert_int_equal(udp_unwrap(mapped, sizeof(mapped), &p, &from), 0);
+	assert_true(from.kind == ADDR_IP && ip_is_v4(&from.ip));
+	assert_int_equal(p.len, 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -268,6 +345,9 @@ int main(void)
 	    cmocka_unit_test(puts_together),
 	    cmocka_unit_test(is_bounded),
 	    cmocka_unit_test(too_much_is_abandoned),
+	    cmocka_unit_test(wraps_in_front),
+	    cmocka_unit_test(wraps_the_longest_name),
+	    cmocka_unit_test(unwraps_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
