@@ -25,7 +25,10 @@ struct message {
 	size_t len;
 };
 
-#define MESSAGE(text) {(text), sizeof(text) - 1}
+#define MESSAGE(text)                                                                              \
+	{                                                                                          \
+		(text), sizeof(text) - 1                                                           \
+	}
 
 static const struct message messages[] = {
     MESSAGE("\x05\x00"),
