@@ -8,6 +8,7 @@
 
 #include "cli/mistakes.h"
 #include "server/certs.h"
+#include "server/config.h"
 #include "server/texts.h"
 
 #define DEFAULT_FILE "/etc/tabi/tabi.conf"
@@ -69,6 +70,8 @@ static int check_file(const char *name)
 	err = policy_parse(&texts.source, name, &policy, &diags);
 	if (err == 0)
 		err = policy_check_servable(policy, &diags);
+	if (err == 0)
+		err = config_check_built(policy, &diags);
 	mistakes_print(&diags, stderr);
 	mistakes = err == 0 ? check_certificates(policy, &texts) : diags.n;
 	if (err == 0 && mistakes == 0)

@@ -71,7 +71,8 @@ struct policy_auth {
 	struct position at; /* of the method's word */
 	const char *text;   /* the statement on one line, as written but for white space */
 	enum auth_method method;
-	const char *file;              /* AUTH_PASSWORD: the password file */
+	const char *file;              /* AUTH_PASSWORD: the password file, or */
+	const char *service;           /* that of PAM */
 	const struct policy_rule *who; /* its `from`, `listener` and `user`, and nothing else */
 };
 

@@ -10,6 +10,8 @@
 /* sun_path holds 108 bytes with its NUL; this floor does not see the system's headers. */
 #define UNIX_PATH_MAX_LEN 107
 #define UNIX_MODE_DEFAULT 0600
+/* The same as PAMWIRE_SERVICE_MAX. */
+#define PAM_SERVICE_MAX 63
 
 static const char listen_expected[] =
     "ADDRESS:PORT, [IPV6]:PORT, *:PORT for every address, or the /path of a Unix socket";
@@ -348,6 +350,22 @@ static const struct token *gssapi_values(struct parser *p, const struct token *t
 	return parse_path(p, t + 1, "the file of the keytab") ? t + 2 : NULL;
 }
 
+/* It is the name of a file; PAM itself would cut a path to its last part. */
+static bool pam_service(struct parser *p, const struct token *t)
+{
+	static const char expected[] = "the name of a file in /etc/pam.d, such as tabi";
+	bool fits = t->len <= PAM_SERVICE_MAX;
+
+	if (!parse_path(p, t, expected))
+		return false;
+	for (size_t i = 0; i < t->len && fits; i++)
+		fits = t->text[i] > ' ' && t->text[i] < 0x7f && t->text[i] != '/' &&
+		       (t->text[i] < 'A' || t->text[i] > 'Z');
+	if (!fits || t->text[0] == '.')
+		parse_fail(p, t, expected, "'%.*s' is not the name of a PAM service", SHOWN(t));
+	return fits && t->text[0] != '.';
+}
+
 void serve_auth(struct parser *p, const struct token *t)
 {
 	const struct token *statement = t++, *next = t + 1;
@@ -371,8 +389,8 @@ void serve_auth(struct parser *p, const struct token *t)
 		break;
 	case AUTH_WORD_PAM:
 		auth.method = AUTH_PASSWORD;
-		next = parse_path(p, next, "the name of the PAM service") ? next + 1 : NULL;
-		parse_later(p, t);
+		auth.service = next->text;
+		next = pam_service(p, next) ? next + 1 : NULL;
 		break;
 	case AUTH_WORD_IDENT:
 		parse_later(p, t);

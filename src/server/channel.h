@@ -16,8 +16,8 @@
 enum channel_word {
 	/*
 	 * To the worker: serve this. Descriptors: the configuration (config_from_memfd()), the log,
-	 * then this worker's listening sockets, with `listener` the place of each in the policy's
-	 * list. All that the worker had before is replaced.
+	 * where to ask the auth helper, then this worker's listening sockets, with `listener` the
+	 * place of each in the policy's list. All that the worker had before is replaced.
 	 */
 	CHANNEL_CONFIG = 1,
 	/* To the worker: accept no more, end when the last session has, or after `number` ms. */
@@ -31,7 +31,7 @@ enum channel_word {
 };
 
 /* Where the listening sockets begin among the descriptors of CHANNEL_CONFIG. */
-enum { CHANNEL_FD_CONFIG, CHANNEL_FD_LOG, CHANNEL_FD_LISTENERS };
+enum { CHANNEL_FD_CONFIG, CHANNEL_FD_LOG, CHANNEL_FD_HELPER, CHANNEL_FD_LISTENERS };
 
 struct channel_message {
 	uint32_t word;

@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "policy/diag.h"
 #include "proto/err.h"
+#include "server/auth/pamcheck.h"
 #include "server/auth/password.h"
 
 /* What the text made of --listen options is called in messages. */
@@ -70,6 +72,25 @@ static int read_passwords(struct loading *l, const struct policy_auth *auth, con
 	return err;
 }
 
+/* A service of a misspelt name would be PAM's `other`, whatever that lets in. */
+static int find_service(struct loading *l, const struct policy_auth *auth)
+{
+	static const char *const places[] = {"/etc/pam.d", "/usr/lib/pam.d", "/usr/share/pam.d"};
+	char text[400], path[128];
+
+	if (l->config->texts.sealed || access("/etc/pam.d", F_OK) < 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", places[i], auth->service);
+		if (access(path, F_OK) == 0)
+			return 0;
+	}
+	snprintf(text, sizeof(text), "%s:%u: PAM service %s: there is no file /etc/pam.d/%s",
+	    auth->at.file, auth->at.line, auth->service, auth->service);
+	l->complain(l->ctx, text);
+	return ERR_MALFORMED;
+}
+
 static int read_all_passwords(struct loading *l)
 {
 	const struct policy *policy = l->config->policy;
@@ -83,6 +104,8 @@ static int read_all_passwords(struct loading *l)
 		char *path;
 		int e;
 
+		if (a->service && find_service(l, a) != 0)
+			err = ERR_MALFORMED;
 		if (!a->file)
 			continue;
 		path = texts_path_beside(a->file, a->at.file);
@@ -95,6 +118,17 @@ static int read_all_passwords(struct loading *l)
 }
 
 /* ---- loading ---- */
+
+int config_check_built(const struct policy *policy, struct diagnostics *diags)
+{
+	size_t before = diags->n;
+
+	for (size_t i = 0; i < policy->n_auths; i++)
+		if (policy->auths[i].service && !pamcheck_built)
+			diag_add(
+			    diags, &policy->auths[i].at, NULL, "this tabi was built without PAM");
+	return diags->n > before || diags->lost ? ERR_MALFORMED : 0;
+}
 
 static void complain_all(const struct loading *l, const struct diagnostics *diags, int err)
 {
@@ -117,6 +151,8 @@ static int finish(struct loading *l, const char *name, struct config **ret_confi
 	err = policy_parse(&l->config->texts.source, name, &l->config->policy, &diags);
 	if (!err)
 		err = policy_check_servable(l->config->policy, &diags);
+	if (!err)
+		err = config_check_built(l->config->policy, &diags);
 	complain_all(l, &diags, err);
 	diagnostics_free(&diags);
 	if (!err)

@@ -38,6 +38,10 @@ int config_load(
 int config_load_default(const char *const *listen, size_t n_listen, config_complain_fn *complain,
     void *ctx, struct config **ret_config);
 
+/* Does it ask for nothing that was left out of this build? Adds a diagnostic for each word that
+ * does. Returns 0 or ERR_MALFORMED. */
+int config_check_built(const struct policy *policy, struct diagnostics *diags);
+
 /* How many workers to run, 1 to CONFIG_WORKERS_MAX: what it says, or as many as there are cores. */
 #define CONFIG_WORKERS_MAX 256
 unsigned config_workers(const struct config *config);

@@ -54,19 +54,25 @@ static int forbid_tracing(void)
 	return 0;
 }
 
-int sandbox_enter(const struct sandbox_user *user)
+int sandbox_enter_helper(void)
 {
 	const struct rlimit none = {0, 0};
+
+	if (setrlimit(RLIMIT_CORE, &none) < 0)
+		return -errno;
+	/* Last: /proc/self belongs to root from here on. */
+	return forbid_tracing();
+}
+
+int sandbox_enter(const struct sandbox_user *user)
+{
 	int err = user->change ? become(user) : 0;
 
 	if (err)
 		return err;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	if (setrlimit(RLIMIT_CORE, &none) < 0)
-		return -errno;
-	/* Last: /proc/self belongs to root from here on. */
-	return forbid_tracing();
+	return sandbox_enter_helper();
 }
 
 unsigned long sandbox_raise_descriptors(void)

@@ -27,6 +27,13 @@ int sandbox_find_user(const char *name, struct sandbox_user *ret_user);
  */
 int sandbox_enter(const struct sandbox_user *user);
 
+/*
+ * For the auth helper, which stays who it is: forbids core dumps and being traced. New privileges
+ * by exec stay possible, for that is how PAM without root reads hashes (unix_chkpwd is setuid or
+ * setgid). Returns 0 or -errno.
+ */
+int sandbox_enter_helper(void);
+
 /* Raises the limit of descriptors as far as is allowed. Returns it. */
 unsigned long sandbox_raise_descriptors(void);
 

@@ -18,6 +18,7 @@
 #include "proto/err.h"
 #include "server/channel.h"
 #include "server/config.h"
+#include "server/helper.h"
 #include "server/notify.h"
 #include "server/ports.h"
 #include "server/sandbox.h"
@@ -50,6 +51,7 @@ struct supervisor {
 	struct config *config;
 	struct sockets sockets;
 	struct sandbox_user user;
+	struct helper helper;
 	int log_fd; /* owned unless it is standard error */
 	int signals;
 	struct child children[WORKERS_MAX];
@@ -106,20 +108,32 @@ static int open_log(const struct policy_settings *set)
 	return fd < 0 ? -errno : fd;
 }
 
-static void use_log(struct supervisor *s, const struct policy_settings *set, int fd)
+static struct log_options log_options_of(const struct policy_settings *set, int fd)
 {
-	const struct log_options options = {
+	return (struct log_options){
 	    .json = set->log_json,
 	    .place = set->log_place,
 	    .fd = fd,
 	    .level = set->log_level,
 	    .worker = -1,
 	};
+}
+
+static void use_log(struct supervisor *s, const struct policy_settings *set, int fd)
+{
+	const struct log_options options = log_options_of(set, fd);
 
 	log_setup(&options);
 	if (s->log_fd != STDERR_FILENO)
 		close(s->log_fd);
 	s->log_fd = fd;
+}
+
+static void use_helper(struct supervisor *s)
+{
+	const struct log_options log = log_options_of(&s->config->policy->set, s->log_fd);
+
+	helper_use(&s->helper, s->config, &log);
 }
 
 /* ---- workers ---- */
@@ -145,6 +159,7 @@ static int send_config(struct supervisor *s, unsigned number)
 		return config;
 	fds[CHANNEL_FD_CONFIG] = config;
 	fds[CHANNEL_FD_LOG] = s->log_fd;
+	fds[CHANNEL_FD_HELPER] = s->helper.ask;
 	n = sockets_of_worker(
 	    &s->sockets, s->config->policy, number, fds + CHANNEL_FD_LISTENERS, msg.listener);
 	err = channel_send(s->children[number].channel, &msg, fds, CHANNEL_FD_LISTENERS + n);
@@ -292,8 +307,10 @@ static void reap(struct supervisor *s)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct child *c = child_of(s, pid);
 
-		if (!c)
+		if (!c) {
+			helper_reaped(&s->helper, pid, status);
 			continue;
+		}
 		c->pid = 0;
 		close_channel(c);
 		if (s->stopping && WIFEXITED(status) && WEXITSTATUS(status) == 0)
@@ -434,6 +451,7 @@ static int reload_into(struct supervisor *s, struct config *config)
 	use_log(s, &config->policy->set, log_fd);
 	config_unref(s->config);
 	s->config = config;
+	use_helper(s);
 	return 0;
 }
 
@@ -532,6 +550,8 @@ static int until_due(const struct supervisor *s)
 		if (c->configure_at && c->configure_at < due)
 			due = c->configure_at;
 	}
+	if (helper_next(&s->helper) < due)
+		due = helper_next(&s->helper);
 	if (due == UINT64_MAX)
 		return -1;
 	return due <= now ? 0 : (int)(due - now);
@@ -539,15 +559,18 @@ static int until_due(const struct supervisor *s)
 
 static void wait_and_handle(struct supervisor *s)
 {
-	struct pollfd p[1 + WORKERS_MAX];
+	struct pollfd p[2 + WORKERS_MAX];
 	int n;
 
 	p[0] = (struct pollfd){.fd = s->signals, .events = POLLIN};
 	for (unsigned i = 0; i < s->n_children; i++)
 		p[1 + i] = (struct pollfd){.fd = s->children[i].channel, .events = POLLIN};
-	n = poll(p, 1 + s->n_children, until_due(s));
+	p[1 + s->n_children] = (struct pollfd){.fd = helper_watched(&s->helper), .events = POLLIN};
+	n = poll(p, 2 + s->n_children, until_due(s));
 	if (n < 0)
 		return;
+	if (p[1 + s->n_children].revents & POLLIN)
+		helper_asked(&s->helper);
 	for (unsigned i = 0; i < s->n_children; i++)
 		if (p[1 + i].revents & POLLIN)
 			on_word(s, &s->children[i]);
@@ -562,11 +585,14 @@ static void wait_and_handle(struct supervisor *s)
 
 static int supervise(struct supervisor *s)
 {
-	while (!s->stopping || any_child(s)) {
+	while (!s->stopping || any_child(s) || helper_runs(&s->helper)) {
 		if (!s->stopping) {
 			restart_due(s);
 			configure_due(s);
+		} else if (!any_child(s)) {
+			helper_stop(&s->helper, GRACE_MS);
 		}
+		helper_due(&s->helper);
 		wait_and_handle(s);
 		if (s->kill_at && now_ms() >= s->kill_at) {
 			log_say(LOG_AT_ERROR, "workers did not end in time; killing them");
@@ -632,14 +658,27 @@ static int prepare(struct supervisor *s)
 		fprintf(stderr, "tabi: cannot share memory: %s\n", strerror(-err));
 		return err;
 	}
+	err = helper_init(&s->helper);
+	if (err) {
+		fprintf(stderr, "tabi: cannot make a socketpair: %s\n", strerror(-err));
+		return err;
+	}
 	sandbox_raise_descriptors();
-	return sockets_open(
+	err = sockets_open(
 	    &s->sockets, NULL, s->config->policy, s->n_children, complain_on_stderr, NULL);
+	if (!err)
+		use_helper(s);
+	return err;
 }
 
 int supervisor_run(const struct supervisor_options *options)
 {
-	struct supervisor s = {.options = options, .log_fd = STDERR_FILENO, .signals = -1};
+	struct supervisor s = {
+	    .options = options,
+	    .helper = {.ask = -1, .questions = -1},
+	    .log_fd = STDERR_FILENO,
+	    .signals = -1,
+	};
 	int status = 1;
 
 	if (load(options, complain_on_stderr, &s.config) != 0)
@@ -649,6 +688,7 @@ int supervisor_run(const struct supervisor_options *options)
 	if (prepare(&s) == 0)
 		status = supervise(&s);
 	sockets_close(&s.sockets);
+	helper_fini(&s.helper);
 	if (s.signals >= 0)
 		close(s.signals);
 	if (s.log_fd != STDERR_FILENO)

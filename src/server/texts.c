@@ -29,6 +29,14 @@ static int source_read(
 	return 0;
 }
 
+/* Of what was read; it may be a password file. */
+static void wipe_and_free(char *data, size_t len)
+{
+	if (data)
+		explicit_bzero(data, len);
+	free(data);
+}
+
 void texts_init(struct texts *texts)
 {
 	*texts = (struct texts){.source = {source_read}};
@@ -38,9 +46,8 @@ void texts_fini(struct texts *texts)
 {
 	for (size_t i = 0; i < texts->n; i++) {
 		free(texts->list[i].name);
-		/* It may be a private key. */
-		explicit_bzero(texts->list[i].data, texts->list[i].len);
-		free(texts->list[i].data);
+		/* It may be a password file, or a private key. */
+		wipe_and_free(texts->list[i].data, texts->list[i].len);
 	}
 	free(texts->list);
 	texts_init(texts);
@@ -90,9 +97,13 @@ static int read_all(int fd, char **ret_data, size_t *ret_len)
 			char *more;
 
 			cap = cap == 0 ? 8192 : cap * 2;
-			more = cap <= TEXTS_FILE_MAX ? realloc(*ret_data, cap) : NULL;
+			more = cap <= TEXTS_FILE_MAX ? malloc(cap) : NULL;
 			if (!more)
 				return cap <= TEXTS_FILE_MAX ? -ENOMEM : -EFBIG;
+			/* Not realloc(), which leaves the old bytes behind. */
+			if (*ret_len > 0)
+				memcpy(more, *ret_data, *ret_len);
+			wipe_and_free(*ret_data, *ret_len);
 			*ret_data = more;
 		}
 		n = read(fd, *ret_data + *ret_len, cap - *ret_len);
@@ -121,7 +132,7 @@ int texts_read(struct texts *texts, const char *path, const struct text **ret_te
 		*ret_text = texts_add(texts, path, data, len);
 		err = *ret_text ? 0 : -ENOMEM;
 	}
-	free(data);
+	wipe_and_free(data, len);
 	return err;
 }
 

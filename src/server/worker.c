@@ -98,6 +98,15 @@ static void setup_log(struct worker *w, int fd)
 	w->log_fd = fd;
 }
 
+/* Questions that were asked by way of the old one are answered by their own. */
+static void use_helper(struct worker *w, int fd)
+{
+	auth_use_helper(w->auth, fd);
+	if (w->helper >= 0)
+		close(w->helper);
+	w->helper = fd;
+}
+
 static bool same_resolvers(const struct policy_settings *a, const struct policy_settings *b)
 {
 	if (a->n_resolvers != b->n_resolvers)
@@ -154,6 +163,7 @@ static int apply(struct worker *w, const struct channel_message *msg, const int 
 	}
 	w->config = config;
 	setup_log(w, fds[CHANNEL_FD_LOG]);
+	use_helper(w, fds[CHANNEL_FD_HELPER]);
 	err = listeners_replace(&w->listeners, config->policy, fds + CHANNEL_FD_LISTENERS,
 	    msg->listener, n - CHANNEL_FD_LISTENERS);
 	if (!err)
@@ -270,7 +280,7 @@ static void ignore_signals(void)
 
 int worker_main(unsigned number, int channel, const struct sandbox_user *user)
 {
-	struct worker w = {.number = number, .channel = channel, .log_fd = -1};
+	struct worker w = {.number = number, .channel = channel, .log_fd = -1, .helper = -1};
 	int err;
 
 	ignore_signals();

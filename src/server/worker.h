@@ -27,6 +27,7 @@ struct worker {
 	int channel;
 	struct watch channel_watch;
 	int log_fd; /* owned; what the log is written to */
+	int helper; /* owned; where to ask the auth helper */
 
 	struct config *config; /* the one for new sessions; NULL before the first */
 	struct listeners listeners;

@@ -27,19 +27,22 @@ struct auth {
 	size_t held, ready[AUTH_KINDS], asked[AUTH_KINDS], n_answered;
 	unsigned turn[AUTH_KINDS]; /* the lane to look at next */
 	struct auth_lane lanes[AUTH_LANES];
+	struct auth_queue late; /* failures that are to be told later */
+	int helper;
 	struct cache *cache;
 	struct config *cached_for; /* a reference, so that no other one can come to its place */
 	/* Answered without a source, to be told when the loop turns. */
 	struct auth_check *answered, **last_answered;
 	struct timer tell;
 	struct limit *limit; /* NULL before the first check tells how many workers there are */
-	struct timer tick;   /* runs while a check is held */
+	struct timer tick;   /* runs while a check is held, or late */
 	bool ticking;
 	unsigned open_timers;
 };
 
 static const struct auth_source *const sources[AUTH_KINDS] = {
     [AUTH_BY_FILE] = &auth_source_file,
+    [AUTH_BY_PAM] = &auth_source_pam,
 };
 
 static void tell_answers(struct timer *timer);
@@ -67,12 +70,24 @@ int auth_new(struct auth **ret_auth, struct loop *loop)
 		for (size_t kind = 0; kind < AUTH_KINDS; kind++)
 			lane->ready[kind].last = &lane->ready[kind].first;
 	}
+	auth->late.last = &auth->late.first;
+	auth->helper = -1;
 	auth->last_answered = &auth->answered;
 	timer_init(&auth->tell, loop, tell_answers);
 	timer_init(&auth->tick, loop, look_at_held);
 	auth->open_timers = 2;
 	*ret_auth = auth;
 	return 0;
+}
+
+void auth_use_helper(struct auth *auth, int fd)
+{
+	auth->helper = fd;
+}
+
+int auth_helper(const struct auth *auth)
+{
+	return auth->helper;
 }
 
 static void timer_gone(struct auth *auth)
@@ -104,7 +119,7 @@ void auth_free(struct auth *auth)
 
 size_t auth_pending(const struct auth *auth)
 {
-	size_t n = auth->held + auth->n_answered;
+	size_t n = auth->held + auth->late.n + auth->n_answered;
 
 	for (size_t kind = 0; kind < AUTH_KINDS; kind++)
 		n += auth->ready[kind] + auth->asked[kind];
@@ -135,7 +150,7 @@ static void check_free(struct auth_check *check)
 
 /* ---- which sources a check goes to ---- */
 
-/* Credentials are checked against files; other methods have other ways. */
+/* Credentials go to these; other methods have other ways. */
 static bool is_asked(const struct auth_check *check, size_t statement)
 {
 	const struct policy_auth *auth = &check->config->policy->auths[statement];
@@ -159,8 +174,7 @@ static bool move_on(struct auth_check *check, size_t statement)
 /* Of the statement that it has come to. */
 static enum auth_kind kind_of(const struct auth_check *check)
 {
-	(void)check;
-	return AUTH_BY_FILE;
+	return check->config->policy->auths[check->statement].file ? AUTH_BY_FILE : AUTH_BY_PAM;
 }
 
 /* ---- what is known already ---- */
@@ -258,9 +272,11 @@ static bool answer_from_cache(struct auth_check *check)
 
 /* ---- who waits ---- */
 
-/* How many wait in this kind of queue, in all lanes. */
+/* How many wait in this kind of queue, in all lanes. NULL where there is one for all. */
 static size_t *total_of(struct auth_check *check, const struct auth_queue *queue)
 {
+	if (queue == &check->auth->late)
+		return NULL;
 	if (queue == &check->lane->held)
 		return &check->auth->held;
 	return &check->auth->ready[queue - check->lane->ready];
@@ -268,12 +284,15 @@ static size_t *total_of(struct auth_check *check, const struct auth_queue *queue
 
 static void enter(struct auth_check *check, struct auth_queue *queue)
 {
+	size_t *total = total_of(check, queue);
+
 	check->queue = queue;
 	check->next = NULL;
 	*queue->last = check;
 	queue->last = &check->next;
 	queue->n++;
-	++*total_of(check, queue);
+	if (total)
+		++*total;
 }
 
 /* Takes the check that `at` points to out of its queue. */
@@ -281,12 +300,14 @@ static struct auth_check *leave(struct auth_check **at)
 {
 	struct auth_check *check = *at;
 	struct auth_queue *queue = check->queue;
+	size_t *total = total_of(check, queue);
 
 	*at = check->next;
 	if (!*at)
 		queue->last = at;
 	queue->n--;
-	--*total_of(check, queue);
+	if (total)
+		--*total;
 	check->queue = NULL;
 	return check;
 }
@@ -302,6 +323,14 @@ static void set_out(struct auth_check *check)
 		tell_soon(check, ERR_AUTH);
 }
 
+static void tick_if_needed(struct auth *auth)
+{
+	if (auth->held + auth->late.n == 0 || auth->ticking)
+		return;
+	auth->ticking = true;
+	timer_start(&auth->tick, TICK_MS);
+}
+
 /* Lets those of a lane go on who may, first come, first served. */
 static void admit(struct auth *auth, struct auth_lane *lane)
 {
@@ -313,10 +342,7 @@ static void admit(struct auth *auth, struct auth_lane *lane)
 		else
 			at = &(*at)->next;
 	}
-	if (auth->held > 0 && !auth->ticking) {
-		auth->ticking = true;
-		timer_start(&auth->tick, TICK_MS);
-	}
+	tick_if_needed(auth);
 }
 
 /* ---- who is asked ---- */
@@ -331,11 +357,17 @@ static void finish(struct auth_check *check)
 
 	if (check->verdict == ERR_AUTH)
 		limit_wrong(auth->limit, &check->key, loop_now(auth->loop));
-	else if (check->verdict == 0 || check->fn)
-		limit_right(auth->limit, &check->key); /* or there was no answer to learn from */
-	if (check->verdict == 0)
+	if (check->verdict == 0) {
+		limit_right(auth->limit, &check->key);
 		remember(check);
-	tell(check);
+	}
+	/* Where nobody could say the tokens stay taken: there was a try all the same. */
+	if (check->verdict != 0 && check->fn && check->not_before > loop_now(auth->loop)) {
+		enter(check, &auth->late);
+		tick_if_needed(auth);
+	} else {
+		tell(check);
+	}
 	/* A token may have come back. */
 	admit(auth, lane);
 }
@@ -413,13 +445,29 @@ static void run_next(struct auth *auth)
 	}
 }
 
+static void tell_late_ones(struct auth *auth)
+{
+	struct auth_check **at = &auth->late.first;
+
+	while (*at) {
+		struct auth_check *check = *at;
+
+		if (check->not_before > loop_now(auth->loop))
+			at = &check->next;
+		else
+			tell_soon(leave(at), check->verdict);
+	}
+}
+
 static void look_at_held(struct timer *timer)
 {
 	struct auth *auth = (struct auth *)((char *)timer - offsetof(struct auth, tick));
 
 	auth->ticking = false;
+	tell_late_ones(auth);
 	for (size_t i = 0; i < AUTH_LANES; i++)
 		admit(auth, &auth->lanes[i]);
+	tick_if_needed(auth);
 	run_next(auth);
 }
 

@@ -19,6 +19,9 @@
  * loop. They are known by the statement that proved them, so they count where that one does.
  * Another configuration, as a reload brings it, empties the cache.
  *
+ * A failure may be told later than it is known: PAM's modules want guessers to wait. Such a check
+ * has no place any more, so nobody waits with it.
+ *
  * Who is wrong too often has to wait (server/auth/limit.h): his checks are held in his lane, and
  * take neither a place nor anybody's turn, until the limit lets them go on or whoever asked gives
  * up. Even the cache is asked only then.
@@ -53,6 +56,8 @@ struct auth_check;
 typedef void auth_fn(void *ctx, int err);
 
 int auth_new(struct auth **ret_auth, struct loop *loop);
+/* `fd` (the caller's, open as long as it is in use) is where to ask the auth helper; -1 before. */
+void auth_use_helper(struct auth *auth, int fd);
 /* No check may be under way; the rest of it goes with loop_fini(). NULL is fine. */
 void auth_free(struct auth *auth);
 

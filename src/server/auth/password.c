@@ -23,6 +23,7 @@ struct entry {
 
 struct password_table {
 	char *text;            /* owned; entries point into it */
+	size_t len;
 	struct entry *entries; /* owned */
 	size_t n;
 };
@@ -101,6 +102,7 @@ int password_table_new(struct password_table **ret_table, const char *text, size
 	table->entries = calloc(count_lines(text, len), sizeof(*table->entries));
 	if (!table->text || !table->entries)
 		goto out;
+	table->len = len;
 	if (len > 0)
 		memcpy(table->text, text, len);
 	table->text[len] = '\0';
@@ -118,6 +120,8 @@ void password_table_free(struct password_table *table)
 {
 	if (!table)
 		return;
+	if (table->text)
+		explicit_bzero(table->text, table->len);
 	free(table->text);
 	free(table->entries);
 	free(table);

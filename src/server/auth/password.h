@@ -21,7 +21,7 @@ struct password_table;
  */
 int password_table_new(struct password_table **ret_table, const char *text, size_t len,
     unsigned *ret_line, const char **ret_why);
-/* NULL is fine. */
+/* Wipes it. NULL is fine. */
 void password_table_free(struct password_table *table);
 size_t password_table_size(const struct password_table *table);
 

@@ -16,6 +16,7 @@
 
 enum auth_kind {
 	AUTH_BY_FILE,
+	AUTH_BY_PAM,
 	AUTH_KINDS,
 };
 
@@ -33,7 +34,7 @@ struct auth_source {
 	void (*cancel)(struct auth_check *check);
 };
 
-extern const struct auth_source auth_source_file;
+extern const struct auth_source auth_source_file, auth_source_pam;
 
 struct auth_queue {
 	struct auth_check *first, **last;
@@ -46,7 +47,9 @@ struct auth_check {
 	struct loop *loop;
 	struct config *config; /* a reference is held */
 	struct auth_client client;
-	size_t statement; /* the one of the policy's `auth` that is or will be asked */
+	size_t statement;      /* the one of the policy's `auth` that is or will be asked */
+	struct asking *asking; /* a source's own */
+	uint64_t not_before;   /* loop_now(): a failure is told no earlier, as a source wished */
 
 	uint8_t user_len, password_len;
 	char user[ACCEPT_CREDENTIAL_MAX];
@@ -68,5 +71,8 @@ struct auth_check {
 /* The source's word: 0 where they belong together and the statement is about that user, ERR_AUTH
  * where they do not, or ERR_UNAVAILABLE. The check is not the source's any more. */
 void auth_source_answer(struct auth_check *check, int err);
+
+/* The descriptor to ask the auth helper through. */
+int auth_helper(const struct auth *auth);
 
 #endif
