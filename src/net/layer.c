@@ -54,7 +54,7 @@ int layer_flush(struct layer *layer)
 	return layer_holds(layer) ? layer->ops->flush(layer) : 0;
 }
 
-int layer_end(struct layer *layer, int fd)
+int layer_tell_end(struct layer *layer)
 {
 	int err = layer_flush(layer);
 
@@ -64,6 +64,13 @@ int layer_end(struct layer *layer, int fd)
 		if (!err)
 			err = layer_flush(layer);
 	}
+	return err;
+}
+
+int layer_end(struct layer *layer, int fd)
+{
+	int err = layer_tell_end(layer);
+
 	if (err)
 		return err;
 	/* Who has closed answers the layer's last words with a reset: the socket may be gone now.

@@ -72,6 +72,9 @@ int layer_flush(struct layer *layer);
  */
 int layer_end(struct layer *layer, int fd);
 
+/* The first half of that, for a layer upon another: all but the socket. */
+int layer_tell_end(struct layer *layer);
+
 /* NULL is fine. */
 void layer_free(struct layer *layer);
 

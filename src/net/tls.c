@@ -282,10 +282,23 @@ static int tls_flush(struct layer *layer)
 	else
 		t->closing = false;
 	t->agreed |= SSL_is_init_finished(t->ssl);
+	/* Behind our last word what is below has one, too. */
+	if (!t->err && !t->closing && layer->ended && t->below)
+		(void)layer_tell_end(t->below);
 	layer->holds = !t->err && (wants_write || layer_holds(t->below));
 	if (t->err)
 		return t->err;
 	return layer->holds ? -EAGAIN : 0;
+}
+
+int tls_handshake(struct layer *layer)
+{
+	struct tls *t = (struct tls *)layer;
+	int err = tls_flush(layer);
+
+	if (err)
+		return err;
+	return t->agreed ? 0 : -EAGAIN;
 }
 
 static int tls_end(struct layer *layer)

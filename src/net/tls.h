@@ -74,6 +74,12 @@ struct layer *tls_accept(struct tls_context *context, const struct tls_start *st
 struct layer *tls_connect(struct tls_context *context, const struct tls_start *start);
 
 /*
+ * For a client that has to speak first: 0 once the handshake is over, -EAGAIN while the peer has to
+ * be waited for (or the socket, where the layer holds bytes), or an error, which stays.
+ */
+int tls_handshake(struct layer *layer);
+
+/*
  * Of a layer that tls_accept() made with `client_ca`, once something was received: the user that
  * the client's certificate names. Not empty, at most 255 bytes of UTF-8 without control characters,
  * and a NUL behind them. NULL where there is none.

@@ -45,6 +45,12 @@ struct layer *tls_connect(struct tls_context *context, const struct tls_start *s
 	return NULL;
 }
 
+int tls_handshake(struct layer *layer)
+{
+	(void)layer;
+	return -EOPNOTSUPP;
+}
+
 const char *tls_user(const struct layer *layer)
 {
 	(void)layer;

@@ -178,12 +178,11 @@ static int start_hop(struct connect *c, struct wire_writer *out)
 		return start_socks4(c, &target, out);
 	case URL_SOCKS5:
 	case URL_SOCKS5H:
+	case URL_SOCKS5_TLS:
 		return start_socks5(c, out);
 	case URL_HTTP:
-		return start_http(c, &target, out);
-	case URL_SOCKS5_TLS:
 	case URL_HTTPS:
-		break;
+		return start_http(c, &target, out);
 	}
 	return ERR_PROXY_PROTOCOL;
 }
@@ -350,6 +349,7 @@ static int step_reply(struct connect *c, struct wire_reader *in)
 		break;
 	case URL_SOCKS5:
 	case URL_SOCKS5H:
+	case URL_SOCKS5_TLS:
 		rc = step_socks5_reply(c, in, &bound);
 		break;
 	default:
@@ -370,10 +370,16 @@ static int step_reply(struct connect *c, struct wire_reader *in)
 	return WIRE_DONE;
 }
 
+static bool wants_tls(const struct url *hop)
+{
+	return hop->scheme == URL_SOCKS5_TLS || hop->scheme == URL_HTTPS;
+}
+
 static int step(struct connect *c, struct wire_reader *in, struct wire_writer *out)
 {
 	switch (c->stage) {
 	case CONNECT_AT_START:
+	case CONNECT_AT_TLS:
 		return start_hop(c, out);
 	case CONNECT_AT_METHOD:
 		return step_method(c, in, out);
@@ -393,6 +399,10 @@ enum connect_event connect_step(struct connect *c, struct wire_reader *in, struc
 
 	/* Each turn consumes a message or starts the next hop, of which there is an end. */
 	while (c->err == 0 && c->stage != CONNECT_AT_END) {
+		if (c->stage == CONNECT_AT_START && wants_tls(hop_of(c))) {
+			c->stage = CONNECT_AT_TLS;
+			return CONNECT_TLS;
+		}
 		rc = step(c, in, out);
 		if (rc == WIRE_MORE)
 			return CONNECT_MORE;
@@ -428,7 +438,7 @@ enum connect_event connect_eof(struct connect *c, struct wire_reader *in)
 	event = connect_step(c, in, &out);
 	/* The last bytes may hold credentials. */
 	explicit_bzero(unsent, sizeof(unsent));
-	if (event != CONNECT_MORE)
+	if (event != CONNECT_MORE && event != CONNECT_TLS)
 		return event;
 	/* What the step went on to say will never be sent, so the failure is where it was before.
 	 */

@@ -8,6 +8,9 @@
  * machine never consumes a byte beyond the last reply, and `want` tells how many bytes may be read
  * without taking any that belong to the destination, so that the descriptor can be handed on.
  *
+ * TLS is the caller's: where a hop wants it, CONNECT_TLS says so, also in the midst of a chain,
+ * when it runs inside all that there was before.
+ *
  * BIND has two answers. CONNECT_DONE for the first tells by `bound` where the last proxy listens;
  * connect_await_peer(), and CONNECT_DONE comes again when the peer has, with `bound` his address.
  */
@@ -20,6 +23,9 @@
 enum connect_event {
 	CONNECT_MORE,   /* send what the writer holds, then read at most `want` bytes and step again
 			 */
+	CONNECT_TLS,    /* start TLS with the hop at `hop`, whose name or address its certificate
+			   must be for; then step again, with what comes out of TLS. What is left in
+			   the reader is TLS's already */
 	CONNECT_DONE,   /* the stream now belongs to the target; `bound` is what the last proxy said
 			 */
 	CONNECT_FAILED, /* `err`, `hop`, `stage` and `code` say what, where and why */
@@ -27,6 +33,7 @@ enum connect_event {
 
 enum connect_stage {
 	CONNECT_AT_START,  /* of this hop: nothing sent */
+	CONNECT_AT_TLS,    /* of a hop with TLS: that was asked for */
 	CONNECT_AT_METHOD, /* SOCKS5: greeting sent */
 	CONNECT_AT_AUTH,   /* SOCKS5: RFC 1929 sent */
 	CONNECT_AT_REPLY,  /* request sent */
@@ -54,7 +61,7 @@ struct connect {
 };
 
 /* `n_hops` is at least 1. A hop that cannot be asked for what follows it (SOCKS4 and an IPv6
- * address, TLS) fails at its turn with ERR_ADDRESS_TYPE or ERR_PROXY_PROTOCOL. A target that is a
+ * address) fails at its turn with ERR_ADDRESS_TYPE. A target that is a
  * name is sent as one, to socks5 too: whoever wants it resolved here does that before.
  * COMMAND_RESOLVE of an IP address asks for its name, which SOCKS5 alone can; `bound` is then the
  * answer, of the kind that was asked for. */

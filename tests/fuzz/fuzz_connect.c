@@ -120,8 +120,9 @@ static void finish(struct outcome *o, const uint8_t *data)
 static void feed(struct outcome *o, enum cut cut, unsigned *seed, const uint8_t *data, size_t size)
 {
 	deliver(o, data);
-	while (o->event == CONNECT_MORE && o->shown < size) {
-		size_t n = next_piece(o, cut, seed);
+	while (o->event == CONNECT_TLS || (o->event == CONNECT_MORE && o->shown < size)) {
+		/* The same bytes stand for what comes out of TLS. */
+		size_t n = o->event == CONNECT_TLS ? 0 : next_piece(o, cut, seed);
 
 		o->shown += n < size - o->shown ? n : size - o->shown;
 		deliver(o, data);

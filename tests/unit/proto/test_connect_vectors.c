@@ -121,8 +121,11 @@ static void at_the_end(struct run *r)
 static void feed(struct run *r)
 {
 	step(r, false);
-	while (r->event == CONNECT_MORE && r->shown < r->len) {
-		show_more(r);
+	while (r->event == CONNECT_TLS || (r->event == CONNECT_MORE && r->shown < r->len)) {
+		if (r->event == CONNECT_TLS)
+			transcript_line(&r->t, "tls");
+		else
+			show_more(r);
 		step(r, false);
 	}
 }
@@ -164,6 +167,8 @@ static void expect(const struct vector *v, struct transcript *t)
 			transcript_bytes(t, '>', l->bytes[0], l->n_bytes[0]);
 		} else if (strcmp(l->word, "<") == 0) {
 			transcript_line(t, "<");
+		} else if (strcmp(l->word, "tls") == 0) {
+			transcript_line(t, "tls");
 		} else if (strcmp(l->word, "listens") == 0) {
 			snprintf(text, sizeof(text), "%s %s", l->word, l->args);
 			transcript_line(t, text);
