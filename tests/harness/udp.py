@@ -122,6 +122,12 @@ class Echo:
             self.seen.append((data, sender))
             self.sock.sendto(data, sender)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def close(self):
         self.sock.sendto(b"quit", self.sock.getsockname())
         self._thread.join()

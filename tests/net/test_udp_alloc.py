@@ -14,19 +14,34 @@ from harness.tabi import SANITIZED
 TURNS = 1000
 
 
+class Allocator:
+    """What the program under test has asked its allocator for, and when that has nothing."""
+
+    def __init__(self, directory):
+        source = os.path.join(os.path.dirname(__file__), "countalloc.c")
+        library, self._file = str(directory / "countalloc.so"), directory / "count"
+        subprocess.run(
+            ["gcc", "-shared", "-fPIC", "-fno-builtin", "-o", library, source], check=True
+        )
+        self._file.write_bytes(bytes(4096))
+        self._file.chmod(0o666)
+        directory.chmod(0o755)
+        self.env = {"LD_PRELOAD": library, "COUNT_FILE": str(self._file)}
+
+    def count(self):
+        return struct.unpack_from("@L", self._file.read_bytes())[0]
+
+    def fail(self, nth, n=1):
+        """The nth of the allocations to come, and those behind it; with n = 0 none."""
+        first = self.count() + nth
+        with open(self._file, "r+b") as f:
+            f.seek(struct.calcsize("@L"))
+            f.write(struct.pack("@LL", first, first + n - 1))
+
+
 @pytest.fixture
-def allocations(tmp_path):
-    """(environment, count): what the program under test has asked its allocator for so far."""
-    source = os.path.join(os.path.dirname(__file__), "countalloc.c")
-    library, counter = str(tmp_path / "countalloc.so"), tmp_path / "count"
-    subprocess.run(
-        ["gcc", "-shared", "-fPIC", "-fno-builtin", "-o", library, source], check=True
-    )
-    counter.write_bytes(bytes(4096))
-    counter.chmod(0o666)
-    tmp_path.chmod(0o755)
-    env = {"LD_PRELOAD": library, "COUNT_FILE": str(counter)}
-    return env, lambda: struct.unpack_from("@L", counter.read_bytes())[0]
+def allocator(tmp_path):
+    return Allocator(tmp_path)
 
 
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer has an allocator of its own")
@@ -39,11 +54,11 @@ def allocations(tmp_path):
     ),
     ids=("own", "shared", "rate"),
 )
-def test_nothing_for_each_datagram(tabi, allocations, dns_server, conf):
+def test_nothing_for_each_datagram(tabi, allocator, dns_server, conf):
     """Of the client's, to addresses and to a name; of remotes; strangers'; what is refused."""
-    env, count = allocations
+    count = allocator.count
     dns_server({"echo.test": ["127.0.0.1"]})
-    tabi(conf, env=env)
+    tabi(conf, env=allocator.env)
     assert count() > 0
     before_it = count()
     one = udp.Association()
@@ -72,3 +87,35 @@ def test_nothing_for_each_datagram(tabi, allocations, dns_server, conf):
         turn()
     assert count() == before
     one.close()
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer has an allocator of its own")
+@pytest.mark.parametrize("n", (1, 1000), ids=("one", "all"))
+@pytest.mark.parametrize("shared", (False, True), ids=("own", "shared"))
+def test_without_memory(tabi, allocator, dns_server, shared, n):
+    """At each allocation in turn: refused, or served with what can be; then all is as before."""
+    dns_server({"echo.test": ["127.0.0.1"]})
+    port = "udp-ports shared 5300" if shared else "udp-ports 5300-5309"
+    program = tabi(
+        HEAD + port + "\nallow command udp from loopback rate 1gbit\n", env=allocator.env
+    )
+    with udp.Echo() as echo, udp.Association(timeout=2) as one:
+        one.ask("127.0.0.1", 7000, b"warm up")
+    idle = program.descriptors()
+    refused = 0
+    for nth in range(1, 41):
+        allocator.fail(nth, n)
+        try:
+            with udp.Association(timeout=0.3) as one:
+                one.send("127.0.0.1", 7000, b"x")
+                one.send("echo.test", 7000, b"y")
+                one.is_quiet(0.02)
+        except (AssertionError, EOFError, OSError):
+            refused += 1
+        allocator.fail(0, 0)
+        with udp.Echo() as echo, udp.Association() as one:
+            one.ask("127.0.0.1", 7000, b"z")
+            one.ask("echo.test", 7000, b"z")
+            assert len(echo.seen) == 2
+    assert refused > 3
+    program.wait_descriptors(idle)
