@@ -62,6 +62,7 @@ struct policy_listener {
 	 * else) or over this Unix socket, and says whose a connection is. */
 	bool proxy_protocol;
 	const struct policy_rule *senders; /* NULL of a Unix socket */
+	bool extended_replies;             /* Tor's codes may be used in SOCKS5 */
 	bool open;                         /* "strangers may use this": the word `open` */
 	bool optional; /* of the built-in default: a host without that family is no error */
 };

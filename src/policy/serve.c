@@ -110,6 +110,7 @@ enum listen_word {
 	LISTEN_CLIENT_CA,
 	LISTEN_ADVERTISE,
 	LISTEN_PROXY_PROTOCOL,
+	LISTEN_EXTENDED_REPLIES,
 	LISTEN_WORDS,
 };
 
@@ -120,6 +121,7 @@ static const struct word listen_words[] = {
     {"client-ca", LISTEN_CLIENT_CA},
     {"advertise", LISTEN_ADVERTISE},
     {"proxy-protocol", LISTEN_PROXY_PROTOCOL},
+    {"extended-replies", LISTEN_EXTENDED_REPLIES},
     {NULL, 0},
 };
 
@@ -218,6 +220,9 @@ static const struct token *listen_word(
 		return t + 2;
 	case LISTEN_ADVERTISE:
 		return parse_list(p, t + 1, advertise_expected, advertise_item, l);
+	case LISTEN_EXTENDED_REPLIES:
+		l->extended_replies = true;
+		return t + 1;
 	case LISTEN_PROXY_PROTOCOL:
 		return proxy_protocol(p, t, l);
 	case LISTEN_WORDS:

@@ -86,6 +86,11 @@ void accept_prove(struct accept *a, enum auth_method method, const char *user, s
 	a->user_len = (uint8_t)len;
 }
 
+void accept_offer_extended(struct accept *a)
+{
+	a->extended = true;
+}
+
 void accept_fini(struct accept *a)
 {
 	explicit_bzero(a->password, sizeof(a->password));
@@ -504,6 +509,8 @@ static void write_http_refusal(const struct accept *a, int err, struct wire_writ
 
 static void write_socks5_refusal(const struct accept *a, int err, struct wire_writer *out)
 {
+	enum socks5_reply code;
+
 	switch (a->state) {
 	case ACCEPT_AT_START:
 		socks5_write_choice(out, SOCKS5_METHOD_UNACCEPTABLE);
@@ -519,7 +526,8 @@ static void write_socks5_refusal(const struct accept *a, int err, struct wire_wr
 		gss_frame_write_abort(out);
 		break;
 	default:
-		socks5_write_answer(out, (uint8_t)err_socks5(err), NULL);
+		code = a->extended ? err_socks5_extended(err) : err_socks5(err);
+		socks5_write_answer(out, (uint8_t)code, NULL);
 		break;
 	}
 }

@@ -110,6 +110,7 @@ struct accept {
 	unsigned methods;        /* enum auth_method bits that this client is offered */
 	enum auth_method method; /* in force once the request is asked */
 	bool proved;             /* by accept_prove() */
+	bool extended;           /* SOCKS5: Tor's extended codes are understood */
 	bool userpass_unasked;   /* SOCKS5: credentials came although method "none" was chosen */
 	uint8_t http_tries;      /* how many 407 were sent */
 	bool http_close;         /* the client will not use the connection again after an answer */
@@ -169,6 +170,9 @@ void accept_auth_result(struct accept *a, bool ok, struct wire_writer *out);
 /* For GSS-API, directly behind accept_init(): the levels that may be agreed on (GSS_LEVEL_BIT() of
  * those that proto/gss.h tells), and whether NEC's form of asking for one is understood. */
 void accept_offer_gss(struct accept *a, unsigned levels, bool nec);
+
+/* Directly behind accept_init(): refusals of SOCKS5 may use Tor's extended codes. */
+void accept_offer_extended(struct accept *a);
 
 /* What one message of the client may have in this state: more than the caller keeps is never asked
  * for. */

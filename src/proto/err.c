@@ -69,6 +69,7 @@ static const struct err_row rows[] = {
 	"not one of those who may say whose a connection is"},
 
     {ERR_NOT_FOUND, SOCKS5_HOST_UNREACHABLE, 502, "not-found", "name has no address"},
+    {ERR_ONION, SOCKS5_HOST_UNREACHABLE, 502, "bad-onion", "not the name of an onion service"},
     {ERR_RESOLVER, SOCKS5_HOST_UNREACHABLE, 502, "resolver", "name servers did not answer"},
     {ERR_CONNECT_TIMEOUT, SOCKS5_HOST_UNREACHABLE, 504, "timeout", "connection timed out"},
     {ERR_UNAVAILABLE, SOCKS5_GENERAL_FAILURE, 503, "unavailable", "proxy out of resources"},
@@ -125,6 +126,11 @@ const char *err_text(int err)
 enum socks5_reply err_socks5(int err)
 {
 	return find(err)->socks5;
+}
+
+enum socks5_reply err_socks5_extended(int err)
+{
+	return err == ERR_ONION ? SOCKS5_BAD_ONION : err_socks5(err);
 }
 
 enum socks4_reply err_socks4(int err)

@@ -44,6 +44,7 @@ enum err {
 	ERR_NOT_FOUND = -1040,       /* the name does not exist or has no address */
 	ERR_RESOLVER = -1041,        /* the name servers failed or did not answer */
 	ERR_CONNECT_TIMEOUT = -1042, /* nobody answered in time */
+	ERR_ONION = -1046,           /* a name below .onion that cannot be one */
 	ERR_UNAVAILABLE = -1043,     /* this proxy lacks descriptors or memory just now */
 
 	/* How a session ends that was not refused. */
@@ -81,6 +82,9 @@ enum socks5_reply {
 	SOCKS5_TTL_EXPIRED = 6,
 	SOCKS5_COMMAND_NOT_SUPPORTED = 7,
 	SOCKS5_ADDRESS_NOT_SUPPORTED = 8,
+	/* Of Tor's extended codes (protocol.md section 8.3) the one that somebody who is not Tor
+	 * can know of. */
+	SOCKS5_BAD_ONION = 0xf6,
 };
 
 /* SOCKS4 reply codes, from the SOCKS4 memo. */
@@ -99,6 +103,8 @@ const char *err_text(int err);
 
 /* The code to answer with, in each protocol. */
 enum socks5_reply err_socks5(int err);
+/* The same where Tor's extended codes are understood. */
+enum socks5_reply err_socks5_extended(int err);
 enum socks4_reply err_socks4(int err);
 int err_http_status(int err);
 

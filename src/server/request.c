@@ -13,6 +13,7 @@
 #include "server/associate.h"
 #include "server/bind.h"
 #include "server/listener.h"
+#include "server/onion.h"
 #include "server/preface.h"
 #include "server/session.h"
 #include "server/worker.h"
@@ -275,9 +276,17 @@ static void on_resolved(struct resolve_wait *wait, const struct resolve_answer *
 static void resolve(struct session *s)
 {
 	struct handshake *hs = s->hs;
+	const struct addr *target = &hs->accept.target;
+	char name[ADDR_NAME_MAX + 1];
 	struct resolve_answer answer;
 	int ret;
 
+	/* The resolver asks nobody for a name below .onion (RFC 7686); here one learns whether it
+	 * was mistyped. */
+	if (onion_is_bad(name, name_canonical(target->name, target->name_len, name))) {
+		session_end(s, ERR_ONION);
+		return;
+	}
 	s->state = SESSION_RESOLVE;
 	ret = resolver_ask(
 	    s->worker->resolver, hs->accept.target.name, &hs->wait, on_resolved, &answer);

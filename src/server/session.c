@@ -483,6 +483,8 @@ void session_greet(struct session *s)
 {
 	accept_init(
 	    &s->hs->accept, offer_methods(s->config->policy, &s->client, s->listener->text));
+	if (s->listener->extended_replies)
+		accept_offer_extended(&s->hs->accept);
 	s->state = SESSION_HANDSHAKE;
 	if (!secure(s)) {
 		session_end(s, -ENOMEM);

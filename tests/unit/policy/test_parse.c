@@ -131,10 +131,11 @@ static void methods(void **state)
 /* Names of nets may be defined below; of the senders nothing but their addresses is asked. */
 static void senders_are_nets(void **state)
 {
-	struct policy *p = fixture_policy("listen 127.0.0.1:1080\n"
-					  "listen 127.0.0.1:1081 proxy-protocol from n,192.0.2.9\n"
-					  "listen /s proxy-protocol mode 0660\nnet n 10.0.0.0/8\n"
-					  "allow from n\n");
+	struct policy *p =
+	    fixture_policy("listen 127.0.0.1:1080\n"
+			   "listen 127.0.0.1:1081 proxy-protocol from n,192.0.2.9\n"
+			   "listen /s proxy-protocol mode 0660 extended-replies\nnet n 10.0.0.0/8\n"
+			   "allow from n\n");
 	static const struct {
 		const char *ip;
 		bool is;
@@ -149,6 +150,7 @@ static void senders_are_nets(void **state)
 	assert_true(p->listeners[2].proxy_protocol);
 	assert_null(p->listeners[2].senders);
 	assert_int_equal(p->listeners[2].unix_mode, 0660);
+	assert_true(p->listeners[2].extended_replies && !p->listeners[1].extended_replies);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct ip ip = fixture_ip(cases[i].ip);
 

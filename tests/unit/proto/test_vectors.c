@@ -257,6 +257,8 @@ static void run(struct run *r, const struct schedule *s)
 
 	accept_init(&r->a, methods_of(vector_args(r->v, "offer", "none")));
 	accept_offer_gss(&r->a, levels_of(levels), strstr(levels, "nec") != NULL);
+	if (vector_find(r->v, "extended", 0))
+		accept_offer_extended(&r->a);
 	for (size_t i = 0; !r->over; i++) {
 		size_t upto = schedule_at(s, i);
 
