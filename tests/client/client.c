@@ -32,7 +32,7 @@
 #include "proto/err.h"
 
 #define HOPS_MAX 8
-#define PEM_MAX ((size_t)1 << 20)
+#define PEM_MAX ((size_t)64 << 10)
 
 struct client {
 	struct url hops[HOPS_MAX];
@@ -59,14 +59,17 @@ static _Noreturn void die_of(int status, const struct client *c, int err)
 
 static struct tls_pem pem_of_file(const char *path)
 {
-	char *data = malloc(PEM_MAX);
-	FILE *f = fopen(path, "r");
+	static char texts[3][PEM_MAX];
+	static unsigned used;
+	FILE *f = used < 3 ? fopen(path, "r") : NULL;
+	char *data = texts[used % 3];
 	size_t n;
 
-	if (!data || !f)
+	if (!f)
 		die(2, path, strerror(errno));
 	n = fread(data, 1, PEM_MAX, f);
 	fclose(f);
+	used++;
 	return (struct tls_pem){data, n};
 }
 
