@@ -16,6 +16,11 @@
 /* Calls that may find nothing but the error of an earlier datagram, before it is taken for theirs
  * or left to the loop's next turn. */
 #define ERRORS_AT_ONCE 4
+/*
+ * What a socket asks the kernel to hold; net.core.rmem_max may cut it. The default is half of what
+ * even the default maximum allows, and at 5,000 small datagrams a second full after 55 ms.
+ */
+#define RECEIVE_BYTES (1024 * 1024)
 /* Errors read in one turn; what is left makes the next one come at once. */
 #define ERRORS_BATCH 32
 
@@ -197,7 +202,7 @@ int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, 
 {
 	bool v6 = local->ss_family == AF_INET6;
 	socklen_t len = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-	const int one = 1;
+	const int one = 1, bytes = RECEIVE_BYTES;
 	struct addr bound;
 	int fd, err = 0;
 
@@ -206,7 +211,9 @@ int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, 
 	if (fd < 0)
 		return -errno;
 	if ((v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
-	    !want_errors(fd, v6) || bind(fd, (const struct sockaddr *)local, len) < 0)
+	    !want_errors(fd, v6) ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) < 0 ||
+	    bind(fd, (const struct sockaddr *)local, len) < 0)
 		err = -errno;
 	if (!err)
 		err = watch_init(&sock->watch, loop, fd, on_readable);
