@@ -212,21 +212,31 @@ static const struct token *read_value(struct ask *a, enum ask_word word, const s
 	return next;
 }
 
+static bool is_socks4(const struct policy_request *ask)
+{
+	return ask->proto == PROTO_SOCKS4 || ask->proto == PROTO_SOCKS4A;
+}
+
 /* What only shows once all words are read. */
 static void check_together(struct ask *a, const struct token *end)
 {
 	const struct policy_request *ask = &a->r->ask;
-	bool socks4 = ask->proto == PROTO_SOCKS4 || ask->proto == PROTO_SOCKS4A;
+	bool socks4 = is_socks4(ask);
 
 	if (a->seen[ASK_TO].line == 0)
 		parse_fail(&a->p, end, "to HOST:PORT", "the request does not say where to");
 	else if (ask->has_ip && a->r->n_addresses > 0)
 		diag_add(a->p.diags, &a->seen[ASK_ADDRESS], "a name after 'to'",
 		    "'address' says what a name resolves to, and there is no name");
-	if (socks4 && ask->method != AUTH_NONE && ask->method != AUTH_CERT)
+	if (socks4 && ask->method != AUTH_NONE && ask->method != AUTH_CERT &&
+	    ask->method != AUTH_IDENT)
 		diag_add(a->p.diags, &a->seen[ASK_PROTOCOL],
-		    "socks5 or http, method cert, or no user", "SOCKS4 has no way to prove a user");
-	else if (!ask->user && (ask->method == AUTH_PASSWORD || ask->method == AUTH_CERT))
+		    "socks5 or http, method cert or ident, or no user",
+		    "SOCKS4 has no way to prove a user");
+	else if (!socks4 && ask->method == AUTH_IDENT)
+		diag_add(a->p.diags, &a->seen[ASK_METHOD], "protocol socks4",
+		    "the method ident is of SOCKS4 alone");
+	else if (!ask->user && ask->method != AUTH_NONE && ask->method != AUTH_GSSAPI)
 		diag_add(a->p.diags, &a->seen[ASK_METHOD], "user NAME as well",
 		    "the method %s proves a user, and there is none",
 		    words_name(rule_methods, (int)ask->method));
@@ -238,10 +248,13 @@ static void check_together(struct ask *a, const struct token *end)
 /* How somebody would prove who he is, if nothing is said of that. */
 static enum auth_method likely_method(const struct policy *policy, const struct policy_request *ask)
 {
+	unsigned methods = offer_methods(policy, &ask->client, ask->listener);
+
 	if (!ask->user)
 		return AUTH_NONE;
-	return offer_methods(policy, &ask->client, ask->listener) & AUTH_CERT ? AUTH_CERT
-									      : AUTH_PASSWORD;
+	if (methods & AUTH_CERT)
+		return AUTH_CERT;
+	return methods & AUTH_IDENT && is_socks4(ask) ? AUTH_IDENT : AUTH_PASSWORD;
 }
 
 static void read_request(struct ask *a, const struct token *t)

@@ -36,3 +36,16 @@ bool offer_counts(const struct policy_auth *auth, const char *user, size_t len)
 {
 	return rule_is_about_user(auth->who, user, len);
 }
+
+bool offer_proves(const struct policy *policy, enum auth_method method, const struct ip *client,
+    const char *listener, const char *user, size_t len)
+{
+	for (size_t i = 0; i < policy->n_auths; i++) {
+		const struct policy_auth *auth = &policy->auths[i];
+
+		if (auth->method == method && offer_has(auth, client, listener) &&
+		    offer_counts(auth, user, len))
+			return true;
+	}
+	return false;
+}

@@ -18,6 +18,10 @@ bool offer_has(const struct policy_auth *auth, const struct ip *client, const ch
 /* All that are: enum auth_method bits, perhaps none. */
 unsigned offer_methods(const struct policy *policy, const struct ip *client, const char *listener);
 
+/* Is there a way of that method for this client that counts for `user`? */
+bool offer_proves(const struct policy *policy, enum auth_method method, const struct ip *client,
+    const char *listener, const char *user, size_t len);
+
 /* Does what this way proves count, if it proves that somebody is `user`? */
 bool offer_counts(const struct policy_auth *auth, const char *user, size_t len);
 

@@ -47,6 +47,7 @@ const struct word rule_methods[] = {
     {"password", AUTH_PASSWORD},
     {"gssapi", AUTH_GSSAPI},
     {"cert", AUTH_CERT},
+    {"ident", AUTH_IDENT},
     {NULL, 0},
 };
 

@@ -54,19 +54,49 @@ static bool stops_strangers(
 	       rule->n_during == 0 && holds_everybody(&rule->from, l);
 }
 
-/* The rule that lets strangers in at this listener who proved nothing, or NULL. At some hour, to
+/* The protocols in which a client can use that method. */
+static unsigned protocols_with(enum auth_method method)
+{
+	switch (method) {
+	case AUTH_NONE:
+	case AUTH_CERT:
+		break;
+	case AUTH_PASSWORD:
+		return 1u << PROTO_SOCKS5 | 1u << PROTO_HTTP;
+	case AUTH_GSSAPI:
+		return 1u << PROTO_SOCKS5;
+	case AUTH_IDENT:
+		return 1u << PROTO_SOCKS4 | 1u << PROTO_SOCKS4A;
+	}
+	return ~0u;
+}
+
+/* Does it let strangers in who used that method? What ident says comes from a host of theirs, so
+ * they may have any name that the rule asks for. */
+static bool lets_strangers_in(
+    const struct policy_rule *rule, const struct policy_listener *l, enum auth_method method)
+{
+	if (!rule->allow || !holds_strangers(&rule->from, l))
+		return false;
+	if (method == AUTH_NONE)
+		return !rule_needs_proof(rule);
+	return (rule->methods == 0 || (rule->methods & method) != 0) &&
+	       (rule->protocols == 0 || (rule->protocols & protocols_with(method)) != 0);
+}
+
+/* The rule that lets strangers in at this listener who used that method, or NULL. At some hour, to
  * some destination: an open proxy all the same. */
 static const struct policy_rule *opening_rule(
-    const struct policy *policy, const struct policy_listener *l)
+    const struct policy *policy, const struct policy_listener *l, enum auth_method method)
 {
 	for (size_t i = 0; i < policy->n_rules; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
 
 		if (!rule_is_for(rule, l))
 			continue;
-		if (stops_strangers(rule, l, AUTH_NONE))
+		if (stops_strangers(rule, l, method))
 			return NULL;
-		if (rule->allow && !rule_needs_proof(rule) && holds_strangers(&rule->from, l))
+		if (lets_strangers_in(rule, l, method))
 			return rule;
 	}
 	return NULL;
@@ -112,14 +142,24 @@ static void check_senders(const struct policy_listener *l, struct diagnostics *d
 static void check_open(
     const struct policy *policy, const struct policy_listener *l, struct diagnostics *diags)
 {
-	const struct policy_rule *rule = opening_rule(policy, l);
+	static const enum auth_method methods[] = {AUTH_NONE, AUTH_IDENT};
+	static const char *const how[] = {
+	    "without a password", "as whoever their own host says they are"};
 
-	if (!rule)
+	for (size_t i = 0; i < 2; i++) {
+		const struct policy_rule *rule = NULL;
+
+		if (offers_strangers(policy, l, methods[i]))
+			rule = opening_rule(policy, l, methods[i]);
+		if (!rule)
+			continue;
+		diag_add(diags, &l->at,
+		    "'auth', a 'from' with your own nets in that rule, or 'open' behind this "
+		    "address",
+		    "strangers may use '%.60s' %s, by the rule of %s:%u", l->text, how[i],
+		    rule->at.file, rule->at.line);
 		return;
-	diag_add(diags, &l->at,
-	    "'auth', a 'from' with your own nets in that rule, or 'open' behind this address",
-	    "strangers may use '%.60s' without a password, by the rule of %s:%u", l->text,
-	    rule->at.file, rule->at.line);
+	}
 }
 
 /* Nobody who comes in there could prove anything: all would be turned away. */
@@ -166,21 +206,6 @@ static bool share_user(const struct policy_rule *rule, const struct policy_rule 
 	for (size_t i = 0; i < rule->n_groups; i++)
 		in_group = in_group || string_set_meets(who->users, rule->groups[i]);
 	return in_group && (!rule->users || string_set_meets(who->users, rule->users));
-}
-
-/* The protocols in which a client can use that method. */
-static unsigned protocols_with(enum auth_method method)
-{
-	switch (method) {
-	case AUTH_NONE:
-	case AUTH_CERT:
-		break;
-	case AUTH_PASSWORD:
-		return 1u << PROTO_SOCKS5 | 1u << PROTO_HTTP;
-	case AUTH_GSSAPI:
-		return 1u << PROTO_SOCKS5;
-	}
-	return ~0u;
 }
 
 /* Can somebody match this rule who used that way? A `deny` also sees addresses inside addresses, so
@@ -248,7 +273,7 @@ int policy_check_servable(const struct policy *policy, struct diagnostics *diags
 			continue;
 		check_offered(policy, l, diags);
 		check_senders(l, diags);
-		if (!l->open && !is_guarded(l) && offers_strangers(policy, l, AUTH_NONE))
+		if (!l->open && !is_guarded(l))
 			check_open(policy, l, diags);
 	}
 	/* Of a list that was full before nothing can be told. */

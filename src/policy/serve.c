@@ -398,7 +398,7 @@ void serve_auth(struct parser *p, const struct token *t)
 		next = pam_service(p, next) ? next + 1 : NULL;
 		break;
 	case AUTH_WORD_IDENT:
-		parse_later(p, t);
+		auth.method = AUTH_IDENT;
 		break;
 	}
 	if (next)

@@ -61,6 +61,8 @@ const char *auth_method_name(enum auth_method method)
 		return "gssapi";
 	case AUTH_CERT:
 		return "cert";
+	case AUTH_IDENT:
+		return "ident";
 	case AUTH_NONE:
 		break;
 	}
@@ -172,6 +174,18 @@ static int socks4_target(struct accept *a, const struct socks4_request *q)
 	return addr_set_host(&a->target, (const char *)q->name, q->name_len);
 }
 
+/* Who says who he is wants it judged, as with a password; without a name there is nothing to ask
+ * his host. */
+static int identify(struct accept *a)
+{
+	if (!(a->methods & AUTH_IDENT) || (a->claim_len == 0 && a->methods & AUTH_NONE))
+		return ask_caller(a);
+	if (a->claim_len == 0)
+		return ERR_IDENT_MISMATCH;
+	a->state = ACCEPT_WAITS_IDENT;
+	return WIRE_DONE;
+}
+
 /* The whole request is read before anything in it is refused: bytes left unread would make the
  * kernel answer with a reset that overtakes the reply. */
 static int step_socks4(struct accept *a, struct wire_reader *in)
@@ -185,12 +199,12 @@ static int step_socks4(struct accept *a, struct wire_reader *in)
 	a->proto = q.named ? PROTO_SOCKS4A : PROTO_SOCKS4;
 	accept_keep_bytes(a->claim, &a->claim_len, q.user, q.user_len);
 	a->command = socks4_command(q.command);
-	if (!(a->methods & AUTH_NONE))
+	if (!(a->methods & (AUTH_NONE | AUTH_IDENT)))
 		return no_method(a);
 	if (a->command == COMMAND_NONE)
 		return ERR_COMMAND;
 	rc = socks4_target(a, &q);
-	return rc != 0 ? rc : ask_caller(a);
+	return rc != 0 ? rc : identify(a);
 }
 
 /*
@@ -443,7 +457,7 @@ static int step_start(struct accept *a, struct wire_reader *in, struct wire_writ
 
 static int step_request(struct accept *a, struct wire_reader *in, struct wire_writer *out)
 {
-	if (a->proto == PROTO_HTTP)
+	if (a->proto != PROTO_SOCKS5)
 		return ask_caller(a);
 	if ((a->method == AUTH_NONE || a->proved) && !a->userpass_unasked && wire_left(in) > 0 &&
 	    in->data[in->pos] == USERPASS_VERSION)
@@ -468,6 +482,7 @@ static int step(struct accept *a, struct wire_reader *in, struct wire_writer *ou
 	case ACCEPT_AT_HTTP:
 		return step_http(a, in, out);
 	case ACCEPT_WAITS_AUTH:
+	case ACCEPT_WAITS_IDENT:
 	case ACCEPT_WAITS_GSS_CONTEXT:
 	case ACCEPT_WAITS_GSS_LEVEL:
 	case ACCEPT_WAITS_REPLY:
@@ -580,6 +595,8 @@ enum accept_event accept_step(struct accept *a, struct wire_reader *in, struct w
 			accept_refuse(a, rc, out);
 		else if (a->state == ACCEPT_WAITS_AUTH)
 			return ACCEPT_AUTH;
+		else if (a->state == ACCEPT_WAITS_IDENT)
+			return ACCEPT_IDENT;
 		else if (a->state == ACCEPT_WAITS_GSS_CONTEXT)
 			return ACCEPT_GSS_CONTEXT;
 		else if (a->state == ACCEPT_WAITS_GSS_LEVEL)
@@ -606,6 +623,22 @@ void accept_auth_result(struct accept *a, bool ok, struct wire_writer *out)
 	rc = a->proto == PROTO_HTTP ? challenge(a, ERR_AUTH, out) : ERR_AUTH;
 	if (rc < 0)
 		accept_refuse(a, rc, out);
+}
+
+/* Who is known then is no mere claim any more. */
+void accept_ident_result(struct accept *a, int err, struct wire_writer *out)
+{
+	if (a->state != ACCEPT_WAITS_IDENT)
+		return;
+	if (err != 0) {
+		accept_refuse(a, err, out);
+		return;
+	}
+	memcpy(a->user, a->claim, sizeof(a->user));
+	a->user_len = a->claim_len;
+	a->claim_len = 0;
+	a->method = AUTH_IDENT;
+	a->state = ACCEPT_AT_REQUEST;
 }
 
 static void write_grant(const struct accept *a, const struct addr *bound, struct wire_writer *out)

@@ -47,6 +47,7 @@ enum auth_method {
 	AUTH_PASSWORD = 1 << 1,
 	AUTH_GSSAPI = 1 << 2,
 	AUTH_CERT = 1 << 3,
+	AUTH_IDENT = 1 << 4, /* of SOCKS4 alone: the client's host says so, RFC 1413 */
 };
 
 /* "socks5", "connect", "password"...: the words of the policy language and of the log. */
@@ -64,6 +65,7 @@ const char *auth_method_name(enum auth_method method);
 enum accept_event {
 	ACCEPT_MORE,
 	ACCEPT_AUTH,
+	ACCEPT_IDENT, /* SOCKS4: is the client who `claim` says? Then accept_ident_result() */
 	/*
 	 * The last `token_len` bytes that were consumed are a token of RFC 1961: of the context,
 	 * then accept_gss_context(); or the level of protection, then accept_gss_level() and
@@ -90,9 +92,10 @@ enum accept_state {
 	ACCEPT_AT_REQUEST, /* HTTP: the request is parsed, its credentials were right */
 	/* HTTP: waits for a (further) header block, after a 407 too. */
 	ACCEPT_AT_HTTP,
-	/* The caller was asked; only accept_auth_result(), accept_gss_...() or accept_reply() leave
+	/* The caller was asked; only accept_..._result(), accept_gss_...() or accept_reply() leave
 	 * these. */
 	ACCEPT_WAITS_AUTH,
+	ACCEPT_WAITS_IDENT,
 	ACCEPT_WAITS_GSS_CONTEXT,
 	ACCEPT_WAITS_GSS_LEVEL,
 	ACCEPT_WAITS_REPLY,
@@ -142,7 +145,8 @@ struct accept {
 };
 
 /* `methods`: the enum auth_method bits to offer, perhaps none; SOCKS4 is served only where
- * AUTH_NONE is among them. */
+ * AUTH_NONE or AUTH_IDENT is among them. Where both are, a USERID is checked, and who gives none is
+ * nobody. */
 void accept_init(struct accept *a, unsigned methods);
 
 /*
@@ -166,6 +170,9 @@ enum accept_event accept_step(struct accept *a, struct wire_reader *in, struct w
 /* After ACCEPT_AUTH: were the credentials right? Then accept_step() goes on (with a refusal it may
  * return ACCEPT_END, or ACCEPT_MORE where the protocol allows another try). */
 void accept_auth_result(struct accept *a, bool ok, struct wire_writer *out);
+
+/* After ACCEPT_IDENT: 0 where the client is who it says, or the error to refuse it with. */
+void accept_ident_result(struct accept *a, int err, struct wire_writer *out);
 
 /* For GSS-API, directly behind accept_init(): the levels that may be agreed on (GSS_LEVEL_BIT() of
  * those that proto/gss.h tells), and whether NEC's form of asking for one is understood. */

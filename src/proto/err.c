@@ -60,6 +60,9 @@ static const struct err_row rows[] = {
 	"a level of protection that is not allowed"},
     {ERR_GSS_MESSAGE, SOCKS5_NOT_ALLOWED, 403, "bad-protection",
 	"a message that is not protected as was agreed"},
+    {ERR_NO_IDENTD, SOCKS5_NOT_ALLOWED, 403, "no-identd", "no ident answer from the client's host"},
+    {ERR_IDENT_MISMATCH, SOCKS5_NOT_ALLOWED, 403, "ident-mismatch",
+	"the client's host names another user"},
     {ERR_DENIED, SOCKS5_NOT_ALLOWED, 403, "denied", "denied by policy"},
     {ERR_SELF, SOCKS5_NOT_ALLOWED, 403, "self", "the destination is this proxy"},
 
@@ -135,7 +138,16 @@ enum socks5_reply err_socks5_extended(int err)
 
 enum socks4_reply err_socks4(int err)
 {
-	return err == ERR_OK ? SOCKS4_GRANTED : SOCKS4_REJECTED;
+	switch (err) {
+	case ERR_OK:
+		return SOCKS4_GRANTED;
+	case ERR_NO_IDENTD:
+		return SOCKS4_NO_IDENTD;
+	case ERR_IDENT_MISMATCH:
+		return SOCKS4_IDENT_MISMATCH;
+	default:
+		return SOCKS4_REJECTED;
+	}
 }
 
 int err_http_status(int err)

@@ -26,12 +26,14 @@ enum err {
 	ERR_PROXY_HEADER = -1009, /* no valid header of the PROXY protocol came first */
 
 	/* Who the client is. */
-	ERR_NO_METHOD = -1020,   /* no authentication method in common */
-	ERR_AUTH = -1021,        /* wrong user or password */
-	ERR_GSS_CONTEXT = -1022, /* GSS-API: no ticket, a wrong one, or nobody we can name */
-	ERR_GSS_LEVEL = -1023,   /* GSS-API: a level of protection that is not allowed */
-	ERR_GSS_MESSAGE = -1024, /* GSS-API: a message that is not protected as was agreed */
-	ERR_NOT_OFFERED = -1025, /* there is no method at all for this client */
+	ERR_NO_METHOD = -1020,      /* no authentication method in common */
+	ERR_AUTH = -1021,           /* wrong user or password */
+	ERR_GSS_CONTEXT = -1022,    /* GSS-API: no ticket, a wrong one, or nobody we can name */
+	ERR_GSS_LEVEL = -1023,      /* GSS-API: a level of protection that is not allowed */
+	ERR_GSS_MESSAGE = -1024,    /* GSS-API: a message that is not protected as was agreed */
+	ERR_NOT_OFFERED = -1025,    /* there is no method at all for this client */
+	ERR_NO_IDENTD = -1026,      /* the client's host does not say who he is */
+	ERR_IDENT_MISMATCH = -1027, /* it says that he is another */
 
 	/* What the policy says. */
 	ERR_DENIED = -1030,    /* a rule, or no rule, denies it */

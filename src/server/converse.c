@@ -7,8 +7,10 @@
 
 #include "net/layer.h"
 #include "net/tls.h"
+#include "policy/offer.h"
 #include "proto/err.h"
 #include "server/auth/auth.h"
+#include "server/auth/ident.h"
 #include "server/request.h"
 #include "server/session.h"
 #include "server/sessionlog.h"
@@ -23,6 +25,7 @@ void converse_free(struct session *s)
 		return;
 	request_cancel(s);
 	auth_check_cancel(s->hs->check);
+	ident_cancel(s->hs->ident);
 	accept_fini(&s->hs->accept);
 	/* It may hold a password. */
 	if (s->hs->in)
@@ -83,6 +86,40 @@ static void begin_auth(struct session *s)
 		session_end(s, err);
 }
 
+static void on_ident(void *ctx, int err)
+{
+	struct session *s = ctx;
+	const struct accept *a = &s->hs->accept;
+	uint8_t buf[ACCEPT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
+
+	s->hs->ident = NULL;
+	s->state = SESSION_HANDSHAKE;
+	if (err == 0 && !offer_proves(s->config->policy, AUTH_IDENT, &s->client, s->listener->text,
+			    a->claim, a->claim_len))
+		err = ERR_IDENT_MISMATCH;
+	accept_ident_result(&s->hs->accept, err, &out);
+	if (converse_answer(s, &out) != 0)
+		session_end(s, ERR_CLIENT_RESET);
+	else
+		converse(s);
+}
+
+static void begin_ident(struct session *s)
+{
+	struct handshake *hs = s->hs;
+	const struct accept *a = &hs->accept;
+	const struct addr client = addr_from_ip(&s->client, s->client_port);
+	int err;
+
+	s->state = SESSION_AUTH;
+	session_wait(s, WATCH_ERROR);
+	err = ident_start(&s->worker->loop, session_client(s)->fd, &client, a->claim, a->claim_len,
+	    on_ident, s, &hs->ident);
+	if (err)
+		session_end(s, err);
+}
+
 /* Gives the machine what is there; sends what it says. Returns its event, or ACCEPT_END with
  * `*ret_err` where the client cannot be told. */
 static enum accept_event ask_machine(struct session *s, int *ret_err)
@@ -115,6 +152,9 @@ static bool step(struct session *s)
 		break;
 	case ACCEPT_AUTH:
 		begin_auth(s);
+		break;
+	case ACCEPT_IDENT:
+		begin_ident(s);
 		break;
 	case ACCEPT_GSS_CONTEXT:
 	case ACCEPT_GSS_LEVEL:

@@ -24,6 +24,7 @@
 
 struct association;
 struct auth_check;
+struct ident;
 struct proxied;
 struct worker;
 struct session;
@@ -46,8 +47,9 @@ enum session_state {
 	 */
 	SESSION_HANDSHAKE,
 	/*
-	 * A password check is under way. The client is not read, only watched for a reset.
-	 * Handshake deadline. Left by the answer, for HANDSHAKE or the end.
+	 * A password check is under way, or the client's host is asked who it is. The client is not
+	 * read, only watched for a reset. Handshake deadline. Left by the answer, for HANDSHAKE or
+	 * the end.
 	 */
 	SESSION_AUTH,
 	/* A name is looked up, or the name of an address; the client as in AUTH. The connect
@@ -95,6 +97,7 @@ struct handshake {
 
 	/* At most one of these is under way, as the state says. */
 	struct auth_check *check;
+	struct ident *ident;
 	struct resolve_wait wait;
 	struct dial *dial;
 	struct bind *bind;

@@ -28,7 +28,7 @@ static unsigned methods_of(uint8_t choices)
 	static const unsigned methods[] = {
 	    AUTH_NONE, AUTH_PASSWORD, AUTH_NONE | AUTH_PASSWORD, AUTH_GSSAPI};
 
-	return methods[choices & 3];
+	return methods[choices & 3] | (choices & 8 ? AUTH_IDENT : 0);
 }
 
 /* A token of the context, as it falls out by its first byte. */
@@ -107,6 +107,8 @@ static void check_request(const struct accept *a)
 	CHECK(a->command != COMMAND_NONE);
 	CHECK(a->proto != PROTO_NONE);
 	CHECK(a->methods & a->method);
+	CHECK(a->method != AUTH_IDENT ||
+	      ((a->proto == PROTO_SOCKS4 || a->proto == PROTO_SOCKS4A) && a->user_len > 0));
 	CHECK(a->target.kind == ADDR_IP || a->target.kind == ADDR_NAME);
 	if (a->target.kind == ADDR_NAME) {
 		CHECK(a->target.name_len > 0 && a->target.name[a->target.name_len] == '\0');
@@ -140,6 +142,10 @@ static void deliver(struct outcome *o, uint8_t choices, const uint8_t *data, siz
 			answer_gss(o, &in, &out);
 			say(o, &out);
 		}
+		if (o->event == ACCEPT_IDENT) {
+			accept_ident_result(&o->a, choices & 16 ? 0 : ERR_IDENT_MISMATCH, &out);
+			say(o, &out);
+		}
 		if (o->event != ACCEPT_AUTH)
 			continue;
 		check_credentials(&o->a);
@@ -148,7 +154,7 @@ static void deliver(struct outcome *o, uint8_t choices, const uint8_t *data, siz
 		o->n_auths++;
 		CHECK(o->a.password_len == 0 && o->a.password[0] == '\0');
 		say(o, &out);
-	} while (o->event == ACCEPT_AUTH || asks_gss(o->event));
+	} while (o->event == ACCEPT_AUTH || o->event == ACCEPT_IDENT || asks_gss(o->event));
 	o->consumed += in.pos;
 }
 

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "proto/err.h"
 #include "proto/gss.h"
 
 #define LENGTH 5
@@ -43,6 +44,7 @@ static const struct message messages[] = {
     MESSAGE("\x05\x01\x00\x01\x7f\x00\x00\x01\x1b\x58"),
     MESSAGE("\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00"),
     MESSAGE("\x04\x01\x1b\x58\x7f\x00\x00\x01\x61lice\x00"),
+    MESSAGE("\x04\x01\x1b\x58\x7f\x00\x00\x01\x62ob\x00"),
     MESSAGE("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n"),
     MESSAGE("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n"
 	    "Proxy-Authorization: Basic YWxpY2U6d3Jvbmc=\r\n\r\n"),
@@ -82,6 +84,14 @@ static void answer_password(struct play *p, struct wire_writer *out)
 
 	p->proven = ok ? AUTH_PASSWORD : 0;
 	accept_auth_result(a, ok, out);
+}
+
+static void answer_ident(struct play *p, struct wire_writer *out)
+{
+	bool ok = is(p->accept.claim, p->accept.claim_len, "alice");
+
+	p->proven = ok ? AUTH_IDENT : 0;
+	accept_ident_result(&p->accept, ok ? 0 : ERR_IDENT_MISMATCH, out);
 }
 
 static void answer_context(struct play *p, const uint8_t *token, struct wire_writer *out)
@@ -129,7 +139,7 @@ static void check_request(const struct play *p)
 	assert_true((a->methods & p->proven) != 0);
 	assert_true(is(a->user, a->user_len, "alice"));
 	assert_true(p->proven != AUTH_GSSAPI || p->level_agreed);
-	assert_int_not_equal(a->proto, PROTO_SOCKS4);
+	assert_int_equal(a->proto == PROTO_SOCKS4, p->proven == AUTH_IDENT);
 }
 
 /* Returns whether it goes on. */
@@ -145,6 +155,9 @@ static bool step(struct play *p)
 	switch (event) {
 	case ACCEPT_AUTH:
 		answer_password(p, &out);
+		break;
+	case ACCEPT_IDENT:
+		answer_ident(p, &out);
 		break;
 	case ACCEPT_GSS_CONTEXT:
 		answer_context(p, token, &out);
@@ -196,7 +209,8 @@ static void play_all(unsigned methods, unsigned levels, bool nec)
 
 static void no_way_past(void **state)
 {
-	static const unsigned methods[] = {AUTH_PASSWORD, AUTH_GSSAPI, AUTH_PASSWORD | AUTH_GSSAPI};
+	static const unsigned methods[] = {AUTH_PASSWORD, AUTH_GSSAPI,
+	    AUTH_PASSWORD | AUTH_GSSAPI, AUTH_IDENT, AUTH_IDENT | AUTH_PASSWORD};
 	unsigned rfc = GSS_LEVEL_BIT(GSS_LEVEL_INTEGRITY) | GSS_LEVEL_BIT(GSS_LEVEL_CONFIDENTIAL);
 
 	(void)state;

@@ -32,7 +32,8 @@ static size_t schedule_at(const struct schedule *s, size_t i)
 
 static unsigned methods_of(const char *text)
 {
-	static const enum auth_method all[] = {AUTH_NONE, AUTH_PASSWORD, AUTH_GSSAPI, AUTH_CERT};
+	static const enum auth_method all[] = {
+	    AUTH_NONE, AUTH_PASSWORD, AUTH_GSSAPI, AUTH_CERT, AUTH_IDENT};
 	unsigned methods = 0;
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -79,6 +80,19 @@ static void on_auth(struct run *r, struct wire_writer *out)
 	accept_auth_result(&r->a, strcmp(line->args, "ok") == 0, out);
 	assert_int_equal(r->a.password_len, 0);
 	assert_int_equal(r->a.password[0], 0);
+}
+
+static void on_ident(struct run *r, struct wire_writer *out)
+{
+	const struct vector_line *line = vector_find(r->v, "ident", 0);
+
+	transcript_line_bytes(&r->t, "claim", (uint8_t *)r->a.claim, r->a.claim_len);
+	assert_non_null(line);
+	accept_ident_result(&r->a,
+	    strcmp(line->args, "ok") == 0      ? 0
+	    : strcmp(line->args, "other") == 0 ? ERR_IDENT_MISMATCH
+					       : ERR_NO_IDENTD,
+	    out);
 }
 
 /* ---- RFC 1961 ---- */
@@ -166,7 +180,8 @@ static void on_request(struct run *r, struct wire_writer *out)
 {
 	const struct vector_line *reply = vector_find(r->v, "reply", 0);
 	char target[ADDR_TEXT_MAX], text[ADDR_TEXT_MAX + 100];
-	bool claims = r->a.proto == PROTO_SOCKS4 || r->a.proto == PROTO_SOCKS4A;
+	bool claims =
+	    (r->a.proto == PROTO_SOCKS4 || r->a.proto == PROTO_SOCKS4A) && r->a.method == AUTH_NONE;
 
 	snprintf(text, sizeof(text), "request %s %s %s %s%s", command_name(r->a.command),
 	    proto_name(r->a.proto), addr_format(&r->a.target, target),
@@ -216,6 +231,8 @@ static void deliver(struct run *r, size_t upto)
 		flush(r, &out);
 		if (event == ACCEPT_AUTH)
 			on_auth(r, &out);
+		else if (event == ACCEPT_IDENT)
+			on_ident(r, &out);
 		else if (event == ACCEPT_GSS_CONTEXT)
 			on_context(r, &in, &out);
 		else if (event == ACCEPT_GSS_LEVEL)
@@ -225,7 +242,8 @@ static void deliver(struct run *r, size_t upto)
 		flush(r, &out);
 		if (r->a.state == ACCEPT_WAITS_PEER)
 			on_peer(r, &in, &out);
-	} while (event == ACCEPT_AUTH || event == ACCEPT_GSS_CONTEXT || event == ACCEPT_GSS_LEVEL);
+	} while (event == ACCEPT_AUTH || event == ACCEPT_IDENT || event == ACCEPT_GSS_CONTEXT ||
+		 event == ACCEPT_GSS_LEVEL);
 	if (event == ACCEPT_END) {
 		snprintf(text, sizeof(text), "end %s", err_word(r->a.err));
 		transcript_line(&r->t, text);
@@ -282,6 +300,8 @@ static void expect(const struct vector *v, struct transcript *t)
 		} else if (strcmp(l->word, "auth") == 0) {
 			transcript_line_bytes(t, "user", l->bytes[0], l->n_bytes[0]);
 			transcript_line_bytes(t, "password", l->bytes[1], l->n_bytes[1]);
+		} else if (strcmp(l->word, "ident") == 0) {
+			transcript_line_bytes(t, "claim", l->bytes[0], l->n_bytes[0]);
 		} else if (strcmp(l->word, "token") == 0) {
 			transcript_line_bytes(t, "token", l->bytes[0], l->n_bytes[0]);
 		} else if (strcmp(l->word, "level") == 0) {
