@@ -361,10 +361,12 @@ static void resolve_name_of(struct session *s, const struct ip *ip)
 	struct resolve_answer answer;
 	int ret = admit(s, &req, ip);
 
-	if (ret == 0) {
-		s->state = SESSION_RESOLVE;
-		ret = resolver_ask_name(s->worker->resolver, ip, &hs->wait, on_name, &answer);
+	if (ret != 0) {
+		session_end(s, ret);
+		return;
 	}
+	s->state = SESSION_RESOLVE;
+	ret = resolver_ask_name(s->worker->resolver, ip, &hs->wait, on_name, &answer);
 	if (ret < 0)
 		session_end(s, ret);
 	else if (ret > 0)
