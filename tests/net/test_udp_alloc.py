@@ -99,9 +99,10 @@ def test_without_memory(tabi, allocator, dns_server, shared, n):
     program = tabi(
         HEAD + port + "\nallow command udp from loopback rate 1gbit\n", env=allocator.env
     )
+    idle = program.descriptors()
     with udp.Echo() as echo, udp.Association(timeout=2) as one:
         one.ask("127.0.0.1", 7000, b"warm up")
-    idle = program.descriptors()
+    program.wait_descriptors(idle)
     refused = 0
     for nth in range(1, 41):
         allocator.fail(nth, n)
