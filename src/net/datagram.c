@@ -197,8 +197,16 @@ static void hear_own_groups_only(int fd, bool v6)
 		(void)setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &zero, sizeof(zero));
 }
 
-int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, struct loop *loop,
-    const struct sockaddr_storage *local, datagram_fn *fn)
+static int join_group(int fd, bool v6, const struct group_req *join)
+{
+	hear_own_groups_only(fd, v6);
+	return setsockopt(
+	    fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, MCAST_JOIN_GROUP, join, sizeof(*join));
+}
+
+/* `join`: a group at whose address the socket is, and which others may have as well; or NULL. */
+static int open_bound(struct datagram_socket *sock, struct loop *loop,
+    const struct sockaddr_storage *local, const struct group_req *join)
 {
 	bool v6 = local->ss_family == AF_INET6;
 	socklen_t len = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
@@ -206,14 +214,16 @@ int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, 
 	struct addr bound;
 	int fd, err = 0;
 
-	*sock = (struct datagram_socket){.fd = -1, .fn = fn, .shared = shared};
 	fd = socket(local->ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	if ((v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
+	    (join && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0) ||
 	    !want_errors(fd, v6) ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) < 0 ||
 	    bind(fd, (const struct sockaddr *)local, len) < 0)
+		err = -errno;
+	if (!err && join && join_group(fd, v6, join) < 0)
 		err = -errno;
 	if (!err)
 		err = watch_init(&sock->watch, loop, fd, on_readable);
@@ -228,6 +238,39 @@ int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, 
 	sock->local = bound.ip;
 	sock->port = bound.port;
 	watch_set(&sock->watch, WATCH_READ);
+	return 0;
+}
+
+int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, struct loop *loop,
+    const struct sockaddr_storage *local, datagram_fn *fn)
+{
+	*sock = (struct datagram_socket){.fd = -1, .fn = fn, .shared = shared};
+	return open_bound(sock, loop, local, NULL);
+}
+
+int datagram_open_group(struct datagram_socket *sock, struct datagram_shared *shared,
+    struct loop *loop, const struct ip *group, uint16_t port, unsigned interface, datagram_fn *fn)
+{
+	struct group_req join = {.gr_interface = interface};
+	struct sockaddr_storage sa;
+
+	*sock = (struct datagram_socket){.fd = -1, .fn = fn, .shared = shared};
+	sockaddr_from_ip(&sa, group, port);
+	/* To be bound to a group of one link needs to say which link. */
+	if (sa.ss_family == AF_INET6)
+		((struct sockaddr_in6 *)&sa)->sin6_scope_id = interface;
+	memcpy(&join.gr_group, &sa, sizeof(sa));
+	return open_bound(sock, loop, &sa, &join);
+}
+
+int datagram_connect(struct datagram_socket *sock, const struct ip *to, uint16_t port)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sockaddr_from_ip(&sa, to, port);
+
+	if (connect(sock->fd, (const struct sockaddr *)&sa, len) < 0)
+		return -errno;
+	sock->local = socket_local_addr(sock->fd).ip;
 	return 0;
 }
 

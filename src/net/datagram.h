@@ -74,6 +74,16 @@ int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, 
     const struct sockaddr_storage *local, datagram_fn *fn);
 
 /*
+ * Joins a group at that interface (index; 0: the kernel chooses), and hears what is sent to it at
+ * `port` and nothing else. Others may do so too. Returns as datagram_open().
+ */
+int datagram_open_group(struct datagram_socket *sock, struct datagram_shared *shared,
+    struct loop *loop, const struct ip *group, uint16_t port, unsigned interface, datagram_fn *fn);
+
+/* From now on hears nobody else, and `local` is the address that he sees. Returns 0 or -errno. */
+int datagram_connect(struct datagram_socket *sock, const struct ip *to, uint16_t port);
+
+/*
  * Sends header and data as one datagram, now or never. Returns 0, or -errno: -EAGAIN where the
  * kernel's buffers are full.
  */

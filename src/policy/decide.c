@@ -77,14 +77,21 @@ static bool names_group(const struct place *p, const struct ip *ip)
 	for (size_t i = 0; i < p->n_nets; i++)
 		if (net_set_names_group(p->nets[i], ip))
 			return true;
-	return (p->classes & IP_MULTICAST) != 0;
+	return (p->classes & ip_own_classes(ip) & IP_MULTICAST) != 0;
 }
 
-/* Is it about datagrams to a group? */
+/* Is it about datagrams to a group, or about joining one? */
 static bool is_group(const struct policy_request *req)
 {
-	return req->command == COMMAND_UDP && req->has_ip &&
-	       ip_own_classes(&req->ip) & IP_MULTICAST;
+	return req->command == COMMAND_MULTICAST || (req->command == COMMAND_UDP && req->has_ip &&
+							ip_own_classes(&req->ip) & IP_MULTICAST);
+}
+
+static enum rule_match group_matches(const struct place *p, const struct policy_request *req)
+{
+	if (!req->has_ip)
+		return place_names_groups(p) ? RULE_WAITS : RULE_PASSES;
+	return names_group(p, &req->ip) ? RULE_MATCHES : RULE_PASSES;
 }
 
 static enum rule_match to_matches(const struct policy_rule *rule, const struct question *q)
@@ -92,7 +99,7 @@ static enum rule_match to_matches(const struct policy_rule *rule, const struct q
 	const struct place *p = &rule->to;
 
 	if (rule->allow && is_group(q->req))
-		return names_group(p, &q->req->ip) ? RULE_MATCHES : RULE_PASSES;
+		return group_matches(p, q->req);
 	if (!p->given || p->any)
 		return RULE_MATCHES;
 	for (size_t i = 0; q->req->name && i < p->n_hosts; i++)
@@ -174,12 +181,20 @@ static bool port_fits(const struct policy_rule *rule, const struct policy_reques
 	return req->any_target || req->command == COMMAND_RESOLVE || port_matches(rule, req->port);
 }
 
+/* What is granted without `command` is what every proxy does; to join groups must be said. */
+static bool command_matches(const struct policy_rule *rule, enum command command)
+{
+	if (rule->commands == 0)
+		return !rule->allow || command != COMMAND_MULTICAST;
+	return (rule->commands >> command & 1) != 0;
+}
+
 /* All words are joined by "and"; the items of one word's list by "or". */
 static enum rule_match rule_matches(const struct policy_rule *rule, const struct question *q)
 {
 	const struct policy_request *req = q->req;
 
-	if (rule->commands != 0 && (rule->commands >> req->command & 1) == 0)
+	if (!command_matches(rule, req->command))
 		return RULE_PASSES;
 	if (rule->protocols != 0 && (rule->protocols >> req->proto & 1) == 0)
 		return RULE_PASSES;

@@ -375,7 +375,8 @@ static void say_granted(struct out *o, const struct policy_rule *rule)
 
 	say(o, "    granted: ");
 	for (const struct word *w = rule_commands; w->text; w++) {
-		if (rule->commands != 0 && (rule->commands >> w->value & 1) == 0)
+		if (rule->commands == 0 ? w->value == COMMAND_MULTICAST
+					: (rule->commands >> w->value & 1) == 0)
 			continue;
 		say(o, "%s%s", first ? "" : ", ", w->text);
 		first = false;
@@ -386,7 +387,7 @@ static void say_granted(struct out *o, const struct policy_rule *rule)
 		say(o, "; ttl %u", rule->ttl);
 	if (rule->interface)
 		say(o, "; interface %s", rule->interface);
-	if (rule->rate != 0 && rule->commands == 1u << COMMAND_UDP)
+	if (rule->rate != 0 && rule_has_rate(rule))
 		say(o, "; rate %s", rule->rate_text);
 	if (rule->terms)
 		say(o, "; %s (not in this version)", rule->terms);
@@ -420,7 +421,7 @@ static bool is_nobody(const struct ip *ip, enum command command)
 
 	if (command == COMMAND_RESOLVE)
 		classes &= ~(unsigned)IP_MULTICAST;
-	else if (command == COMMAND_UDP)
+	else if (command == COMMAND_UDP || command == COMMAND_MULTICAST)
 		classes &= ~(ip_own_classes(ip) & IP_MULTICAST);
 	return (classes & (IP_UNSPECIFIED | IP_MULTICAST)) != 0;
 }
@@ -442,6 +443,10 @@ static bool say_address(struct out *o, const struct policy *policy,
 		say(o, "  %s: ", ip_format(ip, text));
 	if (one.is_self) {
 		say(o, "deny, because that is this proxy itself\n");
+		return false;
+	}
+	if (ask->command == COMMAND_MULTICAST && (ip_own_classes(ip) & IP_MULTICAST) == 0) {
+		say(o, "deny, because that is no multicast group\n");
 		return false;
 	}
 	if (is_nobody(ip, ask->command)) {

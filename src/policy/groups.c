@@ -54,7 +54,7 @@ const struct token *groups_parse_interface(
 	return t + 2;
 }
 
-static bool names_groups(const struct place *place)
+bool place_names_groups(const struct place *place)
 {
 	for (size_t i = 0; i < place->n_nets; i++)
 		if (place->nets[i]->n_groups > 0)
@@ -62,17 +62,28 @@ static bool names_groups(const struct place *place)
 	return (place->classes & IP_MULTICAST) != 0;
 }
 
+/* The word of the rule that is about multicast, or NULL. */
+static const char *word_of_multicast(const struct policy_rule *rule)
+{
+	if (rule->ttl > 0)
+		return "ttl";
+	if (rule->interface)
+		return "interface";
+	return rule->allow && rule->commands >> COMMAND_MULTICAST & 1 ? "command multicast" : NULL;
+}
+
 /* A grant that nothing could come of is a slip. */
 void groups_check(struct parser *p, const struct token *t, const struct policy_rule *rule)
 {
-	const char *word = rule->ttl > 0 ? "ttl" : "interface";
+	static const unsigned datagrams = 1u << COMMAND_UDP | 1u << COMMAND_MULTICAST;
+	const char *word = word_of_multicast(rule);
 
-	if (rule->ttl == 0 && !rule->interface)
+	if (!word)
 		return;
-	if (!names_groups(&rule->to))
+	if (!place_names_groups(&rule->to))
 		parse_fail(p, t, "'to multicast', or nets of groups such as 239.0.0.0/8",
 		    "'%s' is about multicast, and this rule does not say to which groups", word);
-	else if (rule->commands != 0 && (rule->commands >> COMMAND_UDP & 1) == 0)
-		parse_fail(p, t, "command udp",
+	else if (rule->commands != 0 && (rule->commands & datagrams) == 0)
+		parse_fail(p, t, "command udp or multicast",
 		    "'%s' is about datagrams, and no command here has any", word);
 }

@@ -65,6 +65,12 @@ extern const struct word rule_protocols[];
 extern const struct word rule_methods[];
 extern const struct word rule_filters[];
 
+/* Is it about commands of which `rate` limits all that passes? */
+bool rule_has_rate(const struct policy_rule *rule);
+
+/* Does it name multicast groups, so that an `allow` is about them? */
+bool place_names_groups(const struct place *place);
+
 /* Does this rule ask who the client is, so that a stranger cannot match it? */
 bool rule_needs_proof(const struct policy_rule *rule);
 

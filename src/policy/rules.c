@@ -31,6 +31,7 @@ const struct word rule_commands[] = {
     {"bind", COMMAND_BIND},
     {"udp", COMMAND_UDP},
     {"resolve", COMMAND_RESOLVE},
+    {"multicast", COMMAND_MULTICAST},
     {NULL, 0},
 };
 
@@ -719,12 +720,19 @@ static void close_nets(const struct build *b)
 		net_set_close(b->to_nets);
 }
 
-/* So far it has effect on UDP alone, and a rule that promised more would not keep it. */
+bool rule_has_rate(const struct policy_rule *rule)
+{
+	static const unsigned datagrams = 1u << COMMAND_UDP | 1u << COMMAND_MULTICAST;
+
+	return rule->commands != 0 && (rule->commands & ~datagrams) == 0;
+}
+
+/* So far it has effect on datagrams alone, and a rule that promised more would not keep it. */
 static void check_rate(struct parser *p, const struct build *b)
 {
 	struct policy_later *later;
 
-	if (!b->rate || b->rule->commands == 1u << COMMAND_UDP)
+	if (!b->rate || rule_has_rate(b->rule))
 		return;
 	later = parse_later(p, b->rate);
 	if (later)

@@ -8,6 +8,7 @@
 #include "proto/err.h"
 #include "proto/gss.h"
 #include "proto/http.h"
+#include "proto/mcast.h"
 #include "proto/socks4.h"
 #include "proto/socks5.h"
 #include "proto/userpass.h"
@@ -47,6 +48,7 @@ const char *command_name(enum command command)
 	    [COMMAND_BIND] = "bind",
 	    [COMMAND_UDP] = "udp",
 	    [COMMAND_RESOLVE] = "resolve",
+	    [COMMAND_MULTICAST] = "multicast",
 	};
 
 	return names[command];
@@ -282,6 +284,8 @@ static enum command socks5_command(uint8_t code)
 		return COMMAND_BIND;
 	case SOCKS5_UDP_ASSOCIATE:
 		return COMMAND_UDP;
+	case SOCKS5_ENHANCED_UDP:
+		return COMMAND_MULTICAST;
 	case SOCKS5_RESOLVE:
 	case SOCKS5_RESOLVE_PTR:
 		return COMMAND_RESOLVE;
@@ -317,6 +321,9 @@ static int step_socks5_request(struct accept *a, struct wire_reader *in)
 	a->command = socks5_command(q.command);
 	if (a->command == COMMAND_NONE)
 		return ERR_COMMAND;
+	/* Its address means nothing and is not even looked at. */
+	if (a->command == COMMAND_MULTICAST)
+		return ask_caller(a);
 	a->resolve_reverse = q.command == SOCKS5_RESOLVE_PTR;
 	rc = socks5_address_to_addr(&q.target, &a->target);
 	/* This one only says from where the client will send: PySocks says "0", as a name. */
@@ -651,7 +658,10 @@ static void write_grant(const struct accept *a, const struct addr *bound, struct
 		socks4_write_answer(out, SOCKS4_GRANTED, bound);
 		break;
 	case PROTO_SOCKS5:
-		socks5_write_answer(out, SOCKS5_SUCCEEDED, bound);
+		if (a->command == COMMAND_MULTICAST)
+			mcast_write_granted(out);
+		else
+			socks5_write_answer(out, SOCKS5_SUCCEEDED, bound);
 		break;
 	case PROTO_HTTP:
 		http_write_established(out);

@@ -39,6 +39,7 @@ enum command {
 	COMMAND_BIND,
 	COMMAND_UDP,
 	COMMAND_RESOLVE,
+	COMMAND_MULTICAST, /* the enhanced UDP mode, proto/mcast.h; `target` is ADDR_NONE */
 };
 
 /* How the client proved who it is; as bits where a set is meant. */

@@ -5,6 +5,7 @@
 
 #include "proto/err.h"
 #include "proto/http.h"
+#include "proto/mcast.h"
 #include "proto/socks4.h"
 #include "proto/socks5.h"
 #include "proto/userpass.h"
@@ -65,7 +66,8 @@ static int hop_target(const struct connect *c, struct addr *ret_target)
 	*ret_target = *t;
 	if (t->kind == ADDR_NAME)
 		return addr_set_host(ret_target, t->name, t->name_len);
-	if (t->kind == ADDR_NONE && command != COMMAND_BIND && command != COMMAND_UDP)
+	if (t->kind == ADDR_NONE && command != COMMAND_BIND && command != COMMAND_UDP &&
+	    command != COMMAND_MULTICAST)
 		return ERR_ADDRESS;
 	return 0;
 }
@@ -115,6 +117,7 @@ static int start_socks4(struct connect *c, const struct addr *target, struct wir
 	    [COMMAND_BIND] = SOCKS4_BIND,
 	    [COMMAND_UDP] = 0,
 	    [COMMAND_RESOLVE] = SOCKS4_RESOLVE,
+	    [COMMAND_MULTICAST] = 0,
 	};
 	const struct userpass user = credentials_of(hop_of(c));
 	struct socks4_request q = {
@@ -195,6 +198,8 @@ static uint8_t socks5_code(enum command command, const struct addr *target)
 		return SOCKS5_BIND;
 	case COMMAND_UDP:
 		return SOCKS5_UDP_ASSOCIATE;
+	case COMMAND_MULTICAST:
+		return SOCKS5_ENHANCED_UDP;
 	case COMMAND_RESOLVE:
 		return target->kind == ADDR_IP ? SOCKS5_RESOLVE_PTR : SOCKS5_RESOLVE;
 	case COMMAND_CONNECT:
@@ -290,7 +295,8 @@ static int step_socks5_reply(struct connect *c, struct wire_reader *in, struct a
 	struct socks5_answer a;
 	int rc;
 
-	rc = socks5_read_answer(in, &a);
+	rc = hop_command(c) == COMMAND_MULTICAST ? mcast_read_answer(in, &a)
+						 : socks5_read_answer(in, &a);
 	if (rc == WIRE_MORE) {
 		c->want = socks5_answer_missing(in);
 		return rc;

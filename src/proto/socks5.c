@@ -85,6 +85,20 @@ int socks5_read_address(struct wire_reader *in, struct socks5_address *ret_addre
 	return WIRE_DONE;
 }
 
+/* Ten zeros in all, the request's head among them. */
+static int read_no_address(struct wire_reader *r, struct socks5_address *ret_address)
+{
+	struct socks5_address a = {.type = SOCKS5_ATYP_IPV4, .host_len = 4};
+
+	wire_read_u8(r);
+	a.host = wire_read_bytes(r, a.host_len);
+	a.port = wire_read_u16(r);
+	if (r->failed)
+		return WIRE_MORE;
+	*ret_address = a;
+	return WIRE_DONE;
+}
+
 int socks5_read_request(struct wire_reader *in, struct socks5_request *ret_request)
 {
 	struct wire_reader r = *in;
@@ -97,7 +111,10 @@ int socks5_read_request(struct wire_reader *in, struct socks5_request *ret_reque
 	q.rsv = wire_read_u8(&r);
 	if (r.failed)
 		return WIRE_MORE;
-	rc = socks5_read_address(&r, &q.target);
+	if (q.command == SOCKS5_ENHANCED_UDP && wire_left(&r) > 0 && r.data[r.pos] == 0)
+		rc = read_no_address(&r, &q.target);
+	else
+		rc = socks5_read_address(&r, &q.target);
 	if (rc == WIRE_DONE) {
 		*ret_request = q;
 		*in = r;

@@ -19,8 +19,9 @@ enum socks5_command {
 	SOCKS5_CONNECT = 0x01,
 	SOCKS5_BIND = 0x02,
 	SOCKS5_UDP_ASSOCIATE = 0x03,
-	SOCKS5_RESOLVE = 0xf0,     /* Tor's extensions */
-	SOCKS5_RESOLVE_PTR = 0xf1, /* address to name */
+	SOCKS5_ENHANCED_UDP = 0x04, /* proto/mcast.h */
+	SOCKS5_RESOLVE = 0xf0,      /* Tor's extensions */
+	SOCKS5_RESOLVE_PTR = 0xf1,  /* address to name */
 };
 
 enum socks5_atyp {
@@ -61,6 +62,8 @@ void socks5_write_choice(struct wire_writer *out, uint8_t method);
 
 /* Also ERR_ADDRESS_TYPE, as soon as the type is read: the length of what follows is unknown. */
 int socks5_read_address(struct wire_reader *in, struct socks5_address *ret_address);
+/* SOCKS5_ENHANCED_UDP has no address, and whoever writes zeros for all of it writes a type that is
+ * none: that is read as IPv4. */
 int socks5_read_request(struct wire_reader *in, struct socks5_request *ret_request);
 
 /* As socks5_read_request(). A refusal is read as soon as its code is there, for some servers close

@@ -27,6 +27,7 @@ struct gate {
 	struct claims claims;
 	struct gate *next; /* among the worker's shared ones */
 	unsigned n_members;
+	struct gate_member *alone; /* the one for whom it is, or NULL */
 	bool shared;
 	uint64_t strangers;
 };
@@ -61,6 +62,11 @@ static struct gate_member *take_up(struct gate *g, const struct ip *ip, uint16_t
 	return m;
 }
 
+static bool is_client(const struct gate_member *m, const struct ip *ip, uint16_t port)
+{
+	return ip_equal(ip, &m->client) && !(ports_have(ip, port) && request_is_local(ip));
+}
+
 static struct gate_member *find_member(struct gate *g, const struct datagram *d)
 {
 	struct claim *c;
@@ -68,6 +74,8 @@ static struct gate_member *find_member(struct gate *g, const struct datagram *d)
 	/* 0 stands for those not heard yet, and nobody could be answered there. */
 	if (d->port == 0)
 		return NULL;
+	if (g->alone)
+		return is_client(g->alone, &d->from, d->port) ? g->alone : NULL;
 	c = claims_find(&g->claims, CLAIM_HEARD, &d->from, d->port);
 	return c ? member_of(c) : take_up(g, &d->from, d->port);
 }
@@ -94,7 +102,9 @@ static void on_error(struct datagram_socket *sock, const struct datagram_error *
 	struct gate *g = sock->owner;
 	struct claim *c = claims_find(&g->claims, CLAIM_HEARD, &e->to, e->port);
 
-	if (c && e->port != 0)
+	if (g->alone && ip_equal(&e->to, &g->alone->client))
+		g->alone->errors++;
+	else if (c && e->port != 0)
 		member_of(c)->errors++;
 	else
 		g->strangers++;
@@ -162,7 +172,7 @@ static int open_shared(struct gate *g, const struct policy_settings *set)
 }
 
 static int open_gate(struct gate **ret, struct worker *w, const struct policy_settings *set,
-    const struct sockaddr_storage *local)
+    const struct sockaddr_storage *local, struct gate_member *alone)
 {
 	struct gate *g = calloc(1, sizeof(*g));
 	int err;
@@ -171,7 +181,8 @@ static int open_gate(struct gate **ret, struct worker *w, const struct policy_se
 		return -ENOMEM;
 	g->worker = w;
 	g->local = *local;
-	if (set->udp_first == 0)
+	g->alone = alone;
+	if (set->udp_first == 0 || (alone && set->udp_shared))
 		err = open_at(g, 0);
 	else if (set->udp_shared)
 		err = open_shared(g, set);
@@ -243,7 +254,7 @@ int gate_join(struct gate_member *m, struct worker *w, const struct policy_setti
     gate_fn *fn)
 {
 	struct gate *g = set->udp_shared ? find_shared(w, set, local) : NULL;
-	int err = g ? 0 : open_gate(&g, w, set, local);
+	int err = g ? 0 : open_gate(&g, w, set, local, NULL);
 
 	if (err)
 		return err;
@@ -251,6 +262,19 @@ int gate_join(struct gate_member *m, struct worker *w, const struct policy_setti
 	claim_make(&g->claims, &m->heard, CLAIM_HEARD, client, 0);
 	if (declared_port != 0)
 		claim_make(&g->claims, &m->declared, CLAIM_DECLARED, client, declared_port);
+	g->n_members++;
+	return 0;
+}
+
+int gate_join_alone(struct gate_member *m, struct worker *w, const struct policy_settings *set,
+    const struct sockaddr_storage *local, const struct ip *client, gate_fn *fn)
+{
+	struct gate *g;
+	int err = open_gate(&g, w, set, local, m);
+
+	if (err)
+		return err;
+	*m = (struct gate_member){.gate = g, .fn = fn, .client = *client};
 	g->n_members++;
 	return 0;
 }
@@ -264,6 +288,12 @@ int gate_send(
     struct gate_member *m, const void *header, size_t header_len, const void *data, size_t len)
 {
 	return datagram_send(&m->gate->sock, header, header_len, data, len, &m->client, m->port);
+}
+
+int gate_send_to(struct gate_member *m, uint16_t port, const void *header, size_t header_len,
+    const void *data, size_t len)
+{
+	return datagram_send(&m->gate->sock, header, header_len, data, len, &m->client, port);
 }
 
 struct gate_losses gate_own_losses(const struct gate_member *m)

@@ -53,12 +53,22 @@ int gate_join(struct gate_member *member, struct worker *worker, const struct po
     const struct sockaddr_storage *local, const struct ip *client, uint16_t declared_port,
     gate_fn *fn);
 
+/* The same of a gate of its own in any case, where all ports of the client are the client's:
+ * whoever asks knows by other means what belongs together. `port` stays 0. */
+int gate_join_alone(struct gate_member *member, struct worker *worker,
+    const struct policy_settings *set, const struct sockaddr_storage *local,
+    const struct ip *client, gate_fn *fn);
+
 /* Where the client is to send. */
 struct addr gate_address(const struct gate_member *member);
 
 /* To the client, who was heard. As datagram_send(). */
 int gate_send(struct gate_member *member, const void *header, size_t header_len, const void *data,
     size_t len);
+
+/* To that port of the client. */
+int gate_send_to(struct gate_member *member, uint16_t port, const void *header, size_t header_len,
+    const void *data, size_t len);
 
 /* What was lost at a gate of its own; of one that is shared nobody can tell whose it was, and the
  * gate has a line in the log for that when it closes. */

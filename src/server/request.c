@@ -13,6 +13,7 @@
 #include "server/associate.h"
 #include "server/bind.h"
 #include "server/listener.h"
+#include "server/multicast.h"
 #include "server/onion.h"
 #include "server/preface.h"
 #include "server/session.h"
@@ -382,6 +383,10 @@ void request_begin(struct session *s)
 
 	if (a->command == COMMAND_UDP) {
 		associate_begin(s);
+		return;
+	}
+	if (a->command == COMMAND_MULTICAST) {
+		multicast_begin(s);
 		return;
 	}
 	deadline_set(&s->deadline, &s->worker->connect);

@@ -13,6 +13,7 @@
 #include "proto/err.h"
 #include "server/associate.h"
 #include "server/converse.h"
+#include "server/multicast.h"
 #include "server/preface.h"
 #include "server/sessionlog.h"
 #include "server/worker.h"
@@ -100,6 +101,8 @@ static void close_session(struct session *s)
 	converse_free(s);
 	associate_close(s->association);
 	s->association = NULL;
+	multicast_close(s->multicast);
+	s->multicast = NULL;
 	relay_close(&s->relay, sockets_gone);
 }
 
@@ -161,7 +164,7 @@ void session_end(struct session *s, int reason)
 		return;
 	}
 	/* What was cut short must not look complete. */
-	if (!in_handshake && !s->association && reason != ERR_OK)
+	if (!in_handshake && !s->association && !s->multicast && reason != ERR_OK)
 		for (int side = 0; side < 2; side++)
 			socket_set_reset_on_close(s->relay.end[side].fd);
 	close_session(s);
@@ -317,6 +320,29 @@ void session_associated(
 		session_wait(s, WATCH_READ);
 }
 
+/* What came behind the request are its first messages. */
+void session_multicast(struct session *s, struct multicast *multicast)
+{
+	uint8_t buf[ACCEPT_OUTPUT_MAX];
+	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
+	struct handshake *hs = s->hs;
+	int err;
+
+	s->multicast = multicast;
+	accept_reply(&hs->accept, ERR_OK, NULL, &out);
+	err = converse_answer(s, &out);
+	if (!err && !multicast_give(multicast, hs->in + hs->in_at, hs->in_len - hs->in_at))
+		err = -ENOMEM;
+	if (err) {
+		session_end(s, err);
+		return;
+	}
+	s->state = SESSION_MULTICAST;
+	deadline_set(&s->deadline, &s->worker->udp);
+	converse_free(s);
+	multicast_work(multicast);
+}
+
 /* Returns whether the session goes on. */
 static bool flush_client(struct session *s)
 {
@@ -358,6 +384,9 @@ static void on_client(struct watch *watch, unsigned events)
 	case SESSION_ASSOCIATE:
 		on_control(s);
 		break;
+	case SESSION_MULTICAST:
+		multicast_work(s->multicast);
+		break;
 	case SESSION_LINGER:
 		discard(s);
 		break;
@@ -387,6 +416,7 @@ static void on_deadline(struct deadline_class *cls, struct deadline *deadline)
 		break;
 	case SESSION_RELAY:
 	case SESSION_ASSOCIATE:
+	case SESSION_MULTICAST:
 		/* Bytes cost a flag, not a timer: whether any moved is looked at once a period. */
 		if (s->relay.moved)
 			deadline_set(deadline, cls);

@@ -25,6 +25,7 @@
 struct association;
 struct auth_check;
 struct ident;
+struct multicast;
 struct proxied;
 struct worker;
 struct session;
@@ -74,6 +75,12 @@ enum session_state {
 	 */
 	SESSION_ASSOCIATE,
 	/*
+	 * The enhanced UDP mode was granted: the client sends control messages, each of which is
+	 * answered (server/multicast.h). It is not read while it does not read the answers. The
+	 * rest as in ASSOCIATE.
+	 */
+	SESSION_MULTICAST,
+	/*
 	 * Refused and logged. The refusal was sent and our half closed; what the client still sends
 	 * is discarded, for a close with unread bytes would make the kernel send a reset that can
 	 * destroy the refusal on its way (protocol.md 2.12). Left for CLOSED by its end of stream,
@@ -120,6 +127,7 @@ struct session {
 	const struct policy_listener *listener;
 	struct handshake *hs;            /* owned; NULL from RELAY or ASSOCIATE on */
 	struct association *association; /* owned; of ASSOCIATE */
+	struct multicast *multicast;     /* owned; of MULTICAST */
 	struct deadline deadline;
 	uint64_t began; /* loop_now() */
 	enum session_state state;
@@ -196,5 +204,8 @@ void session_resolved(struct session *session, const struct addr *found);
  * to `bound`. */
 void session_associated(
     struct session *session, struct association *association, const struct addr *bound);
+
+/* For server/multicast.c: the same of the enhanced UDP mode. */
+void session_multicast(struct session *session, struct multicast *multicast);
 
 #endif

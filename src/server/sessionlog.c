@@ -8,6 +8,7 @@
 #include "net/log.h"
 #include "proto/err.h"
 #include "server/associate.h"
+#include "server/multicast.h"
 #include "server/preface.h"
 #include "server/request.h"
 #include "server/session.h"
@@ -18,7 +19,8 @@ void session_note(struct session *s)
 	const struct accept *a = &s->hs->accept;
 	/* A UDP association has no destination: what was asked with is the client's own address. */
 	static const struct addr none = {.kind = ADDR_NONE};
-	const struct addr *to = a->command == COMMAND_UDP ? &none : &a->target;
+	bool datagrams = a->command == COMMAND_UDP || a->command == COMMAND_MULTICAST;
+	const struct addr *to = datagrams ? &none : &a->target;
 	size_t name_len = to->kind == ADDR_NAME ? to->name_len : 0;
 	bool asked = a->command != COMMAND_NONE;
 
@@ -155,6 +157,8 @@ void session_log(const struct session *s, int reason)
 	log_number(&rec, "down", s->relay.end[RELAY_CLIENT].sent);
 	if (s->association)
 		associate_log(s->association, &rec);
+	if (s->multicast)
+		multicast_log(s->multicast, &rec);
 	log_seconds(&rec, "seconds", loop_now(&s->worker->loop) - s->began);
 	log_text(&rec, "reason", err_word(reason));
 	if (s->relay.end[RELAY_CLIENT].layer)

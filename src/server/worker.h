@@ -43,6 +43,7 @@ struct worker {
 	unsigned n_sessions, max_sessions;
 	/* Each has the descriptors of two sessions, and is counted beside its own. */
 	unsigned n_associations;
+	unsigned n_groups;      /* joined, each by an association of its own */
 	unsigned next_udp_port; /* of `udp-ports`: where to go on trying */
 	struct gate *gates;     /* those that associations share */
 	unsigned most_sessions; /* since memory was last given back */

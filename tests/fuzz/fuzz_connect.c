@@ -57,14 +57,14 @@ static enum command make_request(uint8_t choice, struct addr *ret_target)
 {
 	static const char *const targets[] = {"192.0.2.1:80", "[2001:db8::1]:443", "example.com:22",
 	    "0.0.0.7:1", "255.255.255.255:0"};
-	static const enum command commands[] = {
-	    COMMAND_CONNECT, COMMAND_CONNECT, COMMAND_BIND, COMMAND_UDP, COMMAND_RESOLVE};
+	static const enum command commands[] = {COMMAND_CONNECT, COMMAND_CONNECT, COMMAND_BIND,
+	    COMMAND_UDP, COMMAND_RESOLVE, COMMAND_MULTICAST};
 	const char *target = targets[choice % 5];
 
 	CHECK(addr_parse(target, strlen(target), ret_target) == 0);
 	if (choice >> 7)
 		ret_target->kind = ADDR_NONE;
-	return commands[choice / 5 % 5];
+	return commands[choice / 5 % 6];
 }
 
 static size_t next_piece(const struct outcome *o, enum cut cut, unsigned *seed)

@@ -37,7 +37,7 @@ def test_denied_is_2(tabi, dns_server, target, host):
 
 
 @pytest.mark.case("R2")
-@pytest.mark.parametrize("command", (0, 4, 5, 0xFF))
+@pytest.mark.parametrize("command", (0, 5, 0x10, 0xFF))
 @pytest.mark.parametrize("host", ("127.0.0.1", "::1", "echo.test"))
 def test_unknown_command_is_7(tabi, command, host):
     tabi(LOCAL)

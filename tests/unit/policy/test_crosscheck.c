@@ -87,7 +87,7 @@ static const unsigned port_bounds[][2] = {
     {22, 22}, {80, 443}, {8000, 8999}, {1, 1}, {443, 443}, {9000, 65535}};
 static const uint16_t asked_ports[] = {1, 22, 79, 80, 443, 444, 8500, 9000, 65535};
 static const char *const listeners[] = {"127.0.0.1:1080", "[::1]:1080"};
-static const char *const commands[] = {"connect", "bind", "udp", "resolve"};
+static const char *const commands[] = {"connect", "bind", "udp", "resolve", "multicast"};
 static const char *const protocols[] = {"socks4", "socks4a", "socks5", "http"};
 static const char *const methods[] = {"none", "password"};
 static const char *const hours[] = {"day", "late"};
@@ -121,6 +121,20 @@ struct model {
 	const char *items[LISTS][ITEMS_MAX];
 };
 
+static bool is_of_groups(const char *item)
+{
+	return strcmp(item, "multicast") == 0 || strcmp(item, "224.0.0.0/4") == 0 ||
+	       strcmp(item, "ff02::/16") == 0;
+}
+
+static bool names_groups(const struct model *m)
+{
+	for (unsigned i = 0; i < m->n[TO]; i++)
+		if (is_of_groups(m->items[TO][i]))
+			return true;
+	return false;
+}
+
 static struct model make_rule(void)
 {
 	struct model m = {.allow = pick(2) == 0};
@@ -132,6 +146,10 @@ static struct model make_rule(void)
 		for (unsigned i = 0; i < m.n[list]; i++)
 			m.items[list][i] = rows[list].items[pick(rows[list].n)];
 	}
+	/* The parser wants to know which groups. */
+	for (unsigned i = 0; m.allow && i < m.n[COMMAND]; i++)
+		if (strcmp(m.items[COMMAND][i], "multicast") == 0 && !names_groups(&m))
+			m.items[TO][m.n[TO] < ITEMS_MAX ? m.n[TO]++ : 0] = "multicast";
 	return m;
 }
 
@@ -324,12 +342,9 @@ static enum answer item_matches(enum list list, const char *item, const struct a
 /* Datagrams to a group: only what names groups allows them. */
 static bool wants_name_of_group(const struct model *m, const struct asked *a)
 {
+	if (same(a->command, "multicast"))
+		return m->allow;
 	return m->allow && a->ip && same(a->command, "udp") && strcmp(a->ip->own, "multicast") == 0;
-}
-
-static bool is_of_groups(const char *item)
-{
-	return same("multicast", item) || same("224.0.0.0/4", item) || same("ff02::/16", item);
 }
 
 static enum answer rule_answer(const struct model *m, const struct asked *a)
@@ -338,7 +353,9 @@ static enum answer rule_answer(const struct model *m, const struct asked *a)
 
 	for (unsigned list = 0; list < LISTS; list++) {
 		bool group = list == TO && wants_name_of_group(m, a);
-		enum answer any = m->n[list] == 0 && !group ? YES : NO;
+		/* And to join a group is granted by its name only. */
+		bool must = list == COMMAND && m->allow && same(a->command, "multicast");
+		enum answer any = m->n[list] == 0 && !group && !must ? YES : NO;
 
 		for (unsigned i = 0; i < m->n[list]; i++) {
 			const char *item = m->items[list][i];

@@ -40,7 +40,7 @@ struct run {
 
 static enum command command_of(const char *word)
 {
-	for (enum command command = COMMAND_CONNECT; command <= COMMAND_RESOLVE; command++)
+	for (enum command command = COMMAND_CONNECT; command <= COMMAND_MULTICAST; command++)
 		if (strcmp(command_name(command), word) == 0)
 			return command;
 	fail_msg("no such command: %s", word);
