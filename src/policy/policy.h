@@ -55,8 +55,10 @@ struct policy_listener {
 	 */
 	struct ip advertise[2];
 	size_t n_advertise;
-	/* TLS and nothing else is spoken here; all NULL where it is not. As written. */
+	/* TLS and nothing else is spoken here, or (`tls_upgrade`) SOCKS5 may go on in TLS; all NULL
+	 * where neither. As written. */
 	const char *tls_certificate, *tls_key;
+	bool tls_upgrade;
 	const char *client_ca; /* clients prove who they are by a certificate of these; or NULL */
 	/* A header of the PROXY protocol comes first, from these senders (a `from` and nothing
 	 * else) or over this Unix socket, and says whose a connection is. */

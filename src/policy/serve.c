@@ -107,6 +107,7 @@ enum listen_word {
 	LISTEN_OPEN,
 	LISTEN_MODE,
 	LISTEN_TLS,
+	LISTEN_TLS_UPGRADE,
 	LISTEN_CLIENT_CA,
 	LISTEN_ADVERTISE,
 	LISTEN_PROXY_PROTOCOL,
@@ -118,6 +119,7 @@ static const struct word listen_words[] = {
     {"open", LISTEN_OPEN},
     {"mode", LISTEN_MODE},
     {"tls", LISTEN_TLS},
+    {"tls-upgrade", LISTEN_TLS_UPGRADE},
     {"client-ca", LISTEN_CLIENT_CA},
     {"advertise", LISTEN_ADVERTISE},
     {"proxy-protocol", LISTEN_PROXY_PROTOCOL},
@@ -207,11 +209,13 @@ static const struct token *listen_word(
 		}
 		return read_mode(p, t + 1, l) ? t + 2 : NULL;
 	case LISTEN_TLS:
+	case LISTEN_TLS_UPGRADE:
 		if (!parse_path(p, t + 1, "the file of the certificate") ||
 		    !parse_path(p, t + 2, "the file of the certificate's key"))
 			return NULL;
 		l->tls_certificate = t[1].text;
 		l->tls_key = t[2].text;
+		l->tls_upgrade = word == LISTEN_TLS_UPGRADE;
 		return t + 3;
 	case LISTEN_CLIENT_CA:
 		if (!parse_path(p, t + 1, "the file of the certificates"))
@@ -291,7 +295,10 @@ void serve_listen(struct parser *p, const struct token *t)
 			senders = t + 1;
 		t = listen_word(p, t, (enum listen_word)w->value, &l);
 	}
-	if (t && l.client_ca && !l.tls_certificate)
+	if (t && seen[LISTEN_TLS].line != 0 && seen[LISTEN_TLS_UPGRADE].line != 0)
+		diag_add(p->diags, &seen[LISTEN_TLS_UPGRADE], "one of both",
+		    "'tls-upgrade' with 'tls', inside of which there is nothing to upgrade");
+	else if (t && l.client_ca && seen[LISTEN_TLS].line == 0)
 		diag_add(p->diags, &seen[LISTEN_CLIENT_CA], "tls CERTIFICATE KEY as well",
 		    "'client-ca' without 'tls'");
 	else if (t)

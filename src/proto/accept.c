@@ -95,6 +95,11 @@ void accept_offer_extended(struct accept *a)
 	a->extended = true;
 }
 
+void accept_offer_tls(struct accept *a)
+{
+	a->tls_offered = true;
+}
+
 void accept_fini(struct accept *a)
 {
 	explicit_bzero(a->password, sizeof(a->password));
@@ -209,37 +214,49 @@ static int step_socks4(struct accept *a, struct wire_reader *in)
 	return rc != 0 ? rc : identify(a);
 }
 
+/* What may be chosen, best first. */
+static const struct choice {
+	uint8_t code;
+	enum auth_method method;
+	bool tls;
+	enum accept_state state; /* then */
+} choices[] = {
+    {SOCKS5_METHOD_TLS_PASSWORD, AUTH_PASSWORD, true, ACCEPT_AT_USERPASS},
+    {SOCKS5_METHOD_PASSWORD, AUTH_PASSWORD, false, ACCEPT_AT_USERPASS},
+    {SOCKS5_METHOD_GSSAPI, AUTH_GSSAPI, false, ACCEPT_AT_GSS_CONTEXT},
+    {SOCKS5_METHOD_TLS, AUTH_NONE, true, ACCEPT_AT_REQUEST},
+    {SOCKS5_METHOD_NONE, AUTH_NONE, false, ACCEPT_AT_REQUEST},
+};
+
 /*
  * A client that brings a password wants it judged, so that goes before all. Before GSS-API too:
  * curl offers that whenever it was built with it, ticket or not. Who can prove who he is does so
  * even where he need not.
  */
+static const struct choice *choose(const struct accept *a, const struct socks5_greeting *g)
+{
+	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++)
+		if ((a->methods & choices[i].method) && (a->tls_offered || !choices[i].tls) &&
+		    memchr(g->methods, choices[i].code, g->n_methods))
+			return &choices[i];
+	return NULL;
+}
+
 static int step_greeting(struct accept *a, struct wire_reader *in, struct wire_writer *out)
 {
-	bool none = false, gss = false, password = false;
+	const struct choice *choice;
 	struct socks5_greeting g;
 	int rc;
 
 	rc = socks5_read_greeting(in, &g);
 	if (rc != WIRE_DONE)
 		return rc;
-	for (unsigned i = 0; i < g.n_methods; i++) {
-		none |= g.methods[i] == SOCKS5_METHOD_NONE;
-		gss |= g.methods[i] == SOCKS5_METHOD_GSSAPI;
-		password |= g.methods[i] == SOCKS5_METHOD_PASSWORD;
-	}
-	if (password && a->methods & AUTH_PASSWORD) {
-		socks5_write_choice(out, SOCKS5_METHOD_PASSWORD);
-		a->state = ACCEPT_AT_USERPASS;
-	} else if (gss && a->methods & AUTH_GSSAPI) {
-		socks5_write_choice(out, SOCKS5_METHOD_GSSAPI);
-		a->state = ACCEPT_AT_GSS_CONTEXT;
-	} else if (none && a->methods & AUTH_NONE) {
-		socks5_write_choice(out, SOCKS5_METHOD_NONE);
-		a->state = ACCEPT_AT_REQUEST;
-	} else {
+	choice = choose(a, &g);
+	if (!choice)
 		return no_method(a);
-	}
+	socks5_write_choice(out, choice->code);
+	a->state = choice->state;
+	a->tls_due = choice->tls;
 	return WIRE_DONE;
 }
 
@@ -598,9 +615,13 @@ enum accept_event accept_step(struct accept *a, struct wire_reader *in, struct w
 		rc = step(a, in, out);
 		if (rc == WIRE_MORE)
 			return ACCEPT_MORE;
-		if (rc < 0)
+		if (rc < 0) {
 			accept_refuse(a, rc, out);
-		else if (a->state == ACCEPT_WAITS_AUTH)
+		} else if (a->tls_due) {
+			a->tls_due = false;
+			return ACCEPT_TLS;
+		}
+		if (a->state == ACCEPT_WAITS_AUTH)
 			return ACCEPT_AUTH;
 		else if (a->state == ACCEPT_WAITS_IDENT)
 			return ACCEPT_IDENT;

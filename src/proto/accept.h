@@ -14,6 +14,7 @@
  *     ACCEPT_MORE     waits for more bytes and calls accept_step() again with all it has
  *     ACCEPT_AUTH     checks accept_user/password, then accept_auth_result(), then accept_step()
  *     ACCEPT_GSS_...  gives the token to the GSS-API: see there
+ *     ACCEPT_TLS      sends what the writer holds and starts TLS, then accept_step()
  *     ACCEPT_REQUEST  decides and connects, then accept_reply() once; of BIND twice
  *     ACCEPT_END      sends what the writer holds and ends the connection; `err` says why
  *
@@ -76,6 +77,9 @@ enum accept_event {
 	 */
 	ACCEPT_GSS_CONTEXT,
 	ACCEPT_GSS_LEVEL,
+	/* The client goes on in TLS: what is left in the reader belongs to that, and
+	 * accept_step() gets what comes out of it. */
+	ACCEPT_TLS,
 	ACCEPT_REQUEST,
 	ACCEPT_END,
 };
@@ -114,6 +118,8 @@ struct accept {
 	unsigned methods;        /* enum auth_method bits that this client is offered */
 	enum auth_method method; /* in force once the request is asked */
 	bool proved;             /* by accept_prove() */
+	bool tls_offered;        /* by accept_offer_tls() */
+	bool tls_due;            /* chosen, and the caller is still to be told */
 	bool extended;           /* SOCKS5: Tor's extended codes are understood */
 	bool userpass_unasked;   /* SOCKS5: credentials came although method "none" was chosen */
 	uint8_t http_tries;      /* how many 407 were sent */
@@ -157,6 +163,13 @@ void accept_init(struct accept *a, unsigned methods);
  * `method` and the user stay what they are here.
  */
 void accept_prove(struct accept *a, enum auth_method method, const char *user, size_t len);
+
+/*
+ * Directly behind accept_init(): the caller can start TLS on the connection. Then a SOCKS5 client
+ * that offers gost's methods 80 and 82 is asked for its password, or for nothing, inside of TLS
+ * rather than without (protocol.md section 7.2).
+ */
+void accept_offer_tls(struct accept *a);
 
 /* Wipes what is secret. The struct may then be freed or used again after accept_init(). */
 void accept_fini(struct accept *a);

@@ -12,6 +12,8 @@ enum socks5_method {
 	SOCKS5_METHOD_NONE = 0x00,
 	SOCKS5_METHOD_GSSAPI = 0x01,
 	SOCKS5_METHOD_PASSWORD = 0x02,
+	SOCKS5_METHOD_TLS = 0x80,          /* gost's: TLS from here on, then the request */
+	SOCKS5_METHOD_TLS_PASSWORD = 0x82, /* gost's: the same, and RFC 1929 first */
 	SOCKS5_METHOD_UNACCEPTABLE = 0xff, /* an answer, never a method */
 };
 

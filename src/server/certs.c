@@ -27,8 +27,9 @@ static void tell(const struct loading *l, config_complain_fn *whom,
 	char text[1024];
 
 	if (part == TLS_ITSELF)
-		snprintf(text, sizeof(text), "%s:%u: 'tls' of %s: %s", listener->at.file,
-		    listener->at.line, listener->text, why);
+		snprintf(text, sizeof(text), "%s:%u: '%s' of %s: %s", listener->at.file,
+		    listener->at.line, listener->tls_upgrade ? "tls-upgrade" : "tls",
+		    listener->text, why);
 	else
 		snprintf(text, sizeof(text), "%s:%u: %s file %s: %s", listener->at.file,
 		    listener->at.line, part_names[part], file, why);

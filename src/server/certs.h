@@ -7,7 +7,7 @@
 #include "policy/policy.h"
 #include "server/texts.h"
 
-/* One for each listener of the policy, NULL where it speaks no TLS. */
+/* One for each listener of the policy, NULL where no TLS is spoken. */
 struct certs {
 	struct tls_context **list; /* owned */
 	size_t n;

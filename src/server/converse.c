@@ -139,6 +139,16 @@ static enum accept_event ask_machine(struct session *s, int *ret_err)
 	return event;
 }
 
+/* The client has agreed to go on in TLS, and may have begun. */
+static bool secure(struct session *s)
+{
+	struct handshake *hs = s->hs;
+	bool ok = session_secure(s, hs->in + hs->in_at, hs->in_len - hs->in_at);
+
+	hs->in_at = hs->in_len = 0;
+	return ok;
+}
+
 /* Does what the machine says. Returns whether it waits for bytes of the client. */
 static bool step(struct session *s)
 {
@@ -160,6 +170,11 @@ static bool step(struct session *s)
 	case ACCEPT_GSS_LEVEL:
 		/* No configuration offers it yet. */
 		session_end(s, ERR_NO_METHOD);
+		break;
+	case ACCEPT_TLS:
+		if (secure(s))
+			return true;
+		session_end(s, -ENOMEM);
 		break;
 	case ACCEPT_REQUEST:
 		session_wait(s, WATCH_ERROR);

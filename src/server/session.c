@@ -495,18 +495,17 @@ static struct session *make(
 	return s;
 }
 
-/* Puts TLS under the session where its listener says so. Returns false without memory. */
-static bool secure(struct session *s)
+bool session_secure(struct session *s, const void *early, size_t n)
 {
 	struct relay_end *client = session_client(s);
-	struct tls_context *context =
-	    s->config->certs.list[s->listener - s->config->policy->listeners];
-	const struct tls_start start = {.fd = client->fd};
+	const struct tls_start start = {
+	    .fd = client->fd, .below = client->layer, .early = early, .early_len = n};
+	struct layer *layer =
+	    tls_accept(s->config->certs.list[s->listener - s->config->policy->listeners], &start);
 
-	if (!context)
-		return true;
-	client->layer = tls_accept(context, &start);
-	return client->layer;
+	if (layer)
+		client->layer = layer;
+	return layer;
 }
 
 void session_greet(struct session *s)
@@ -515,8 +514,11 @@ void session_greet(struct session *s)
 	    &s->hs->accept, offer_methods(s->config->policy, &s->client, s->listener->text));
 	if (s->listener->extended_replies)
 		accept_offer_extended(&s->hs->accept);
+	if (s->listener->tls_upgrade)
+		accept_offer_tls(&s->hs->accept);
 	s->state = SESSION_HANDSHAKE;
-	if (!secure(s)) {
+	if (s->listener->tls_certificate && !s->listener->tls_upgrade &&
+	    !session_secure(s, NULL, 0)) {
 		session_end(s, -ENOMEM);
 		return;
 	}

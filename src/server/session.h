@@ -158,6 +158,10 @@ static inline struct relay_end *session_client(struct session *session)
  */
 void session_wait(struct session *session, unsigned events);
 
+/* From here on the client speaks TLS, beginning with these bytes that were already read. Returns
+ * false without memory. Of a session whose listener has a certificate. */
+bool session_secure(struct session *session, const void *early, size_t n);
+
 /* Why a session ends whose client cannot be read from or written to: what the layer says, or that
  * it was reset. */
 int session_client_error(int err);

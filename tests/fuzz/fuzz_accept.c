@@ -154,7 +154,8 @@ static void deliver(struct outcome *o, uint8_t choices, const uint8_t *data, siz
 		o->n_auths++;
 		CHECK(o->a.password_len == 0 && o->a.password[0] == '\0');
 		say(o, &out);
-	} while (o->event == ACCEPT_AUTH || o->event == ACCEPT_IDENT || asks_gss(o->event));
+	} while (o->event == ACCEPT_AUTH || o->event == ACCEPT_IDENT || o->event == ACCEPT_TLS ||
+		 asks_gss(o->event));
 	o->consumed += in.pos;
 }
 
@@ -207,6 +208,9 @@ static void run(struct outcome *o, uint8_t choices, unsigned seed, const uint8_t
 	memset(o, 0, sizeof(*o));
 	accept_init(&o->a, methods_of(choices));
 	accept_offer_gss(&o->a, choices >> 4 & 7, choices & 0x80);
+	/* The same bytes stand for what comes out of TLS. */
+	if (choices & 8)
+		accept_offer_tls(&o->a);
 	for (;;) {
 		uint8_t *copy = malloc(shown - o->consumed + 1);
 

@@ -705,3 +705,136 @@ def test_one_file_for_both_must_be_private(tabi, tmp_path):
     tabi(text)
     with tls.dial(PROXY, tls.client(ca.pem)) as sock:
         socks.hello5(sock)
+
+
+# gost's methods: TLS begins behind the greeting, on the same connection
+
+
+def upgrade(ca, head=HEAD, rules=ALLOW_ALL):
+    files = f"{ca.path('server.pem')} {ca.path('server.key')}"
+    return head + f"listen 127.0.0.1:1443 tls-upgrade {files}\n" + rules
+
+
+def gost_hello(sock, *methods):
+    """The method that was chosen."""
+    sock.sendall(socks.greeting(*methods))
+    version, method = socks.recv_exact(sock, 2)
+    assert version == 5
+    return method
+
+
+@pytest.fixture
+def users(tmp_path):
+    run("passwd", str(tmp_path / "users"), "alice", input="secret\n")
+    return HEAD + f"auth password {tmp_path}/users\n"
+
+
+@pytest.mark.parametrize("size", (None, 1))
+@pytest.mark.case("O6")
+def test_gost_without_password(tabi, target, authority, size):
+    target(targets.echo)
+    program = tabi(upgrade(authority))
+    sock = socks.dial(PROXY)
+    assert gost_hello(sock, 0, 2, 0x80, 0x82) == 0x80
+    with tls.Tls(sock, tls.client(authority.pem), write_size=size) as inside:
+        inside.sendall(socks.request5("127.0.0.1", 7000))
+        assert socks.recv_reply5(inside)[0] == 0
+        targets.ping(inside)
+        inside.end()
+        assert inside.recv(1) == b""
+    line = program.wait_session(reason="done", protocol="socks5", method="none")
+    assert line["up"] == line["down"] == "17"
+
+
+@pytest.mark.parametrize("password, reply", (("secret", 0), ("wrong", 1)))
+@pytest.mark.case("O6")
+def test_gost_with_password(tabi, target, authority, users, password, reply):
+    target(targets.echo)
+    program = tabi(upgrade(authority, users))
+    sock = socks.dial(PROXY)
+    assert gost_hello(sock, 0, 2, 0x80, 0x82) == 0x82
+    with tls.Tls(sock, tls.client(authority.pem)) as inside:
+        inside.sendall(socks.userpass("alice", password))
+        assert socks.recv_exact(inside, 2) == bytes([1, reply])
+        if reply:
+            assert socks.recv_end(inside) == (b"", "eof")
+            program.wait_session(reason="bad-credentials")
+            return
+        inside.sendall(socks.request5("127.0.0.1", 7000))
+        assert socks.recv_reply5(inside)[0] == 0
+        targets.ping(inside)
+    program.wait_session(method="password", user="alice", verdict="allow")
+
+
+def test_gost_pipelined(tabi, target, authority):
+    """The first record of TLS in the segment of the greeting, as nobody should but may."""
+    target(targets.echo)
+    tabi(upgrade(authority))
+
+    class Behind:
+        """Sends the greeting with the first record, and takes the choice out of the first answer."""
+
+        def __init__(self, sock):
+            self.sock, self.first, self.answered = sock, True, False
+
+        def sendall(self, data):
+            self.sock.sendall(socks.greeting(0x80) + data if self.first else data)
+            self.first = False
+
+        def recv(self, n):
+            if not self.answered:
+                assert socks.recv_exact(self.sock, 2) == b"\x05\x80"
+                self.answered = True
+            return self.sock.recv(n)
+
+        def __getattr__(self, name):
+            return getattr(self.sock, name)
+
+    with tls.Tls(Behind(socks.dial(PROXY)), tls.client(authority.pem)) as inside:
+        inside.sendall(socks.request5("127.0.0.1", 7000) + b"early")
+        assert socks.recv_reply5(inside)[0] == 0
+        assert socks.recv_exact(inside, 5) == b"early"
+
+
+@pytest.mark.case("O6")
+def test_gost_at_a_server_without_tls(tabi, target, users):
+    target(targets.echo)
+    tabi(users.replace("1080", "1443") + ALLOW_ALL)
+    with socks.dial(PROXY) as sock:
+        assert gost_hello(sock, 0, 2, 0x80, 0x82) == 2
+        sock.sendall(socks.userpass("alice", "secret"))
+        assert socks.recv_exact(sock, 2) == b"\x01\x00"
+        sock.sendall(socks.request5("127.0.0.1", 7000))
+        assert socks.recv_reply5(sock)[0] == 0
+        targets.ping(sock)
+
+
+def test_others_at_an_upgrading_listener(tabi, target, authority, users):
+    """Who offers no TLS is served without, as the rules of `auth` say."""
+    target(targets.echo)
+    program = tabi(upgrade(authority, users))
+    with socks.open5(PROXY, "127.0.0.1", 7000, "alice", "secret") as sock:
+        targets.ping(sock)
+    with socks.dial(PROXY) as sock:
+        sock.sendall(socks.greeting(0, 0x80))
+        assert socks.recv_end(sock) == (b"\x05\xff", "eof")
+    program.wait_session(reason="no-method")
+    with socks.dial(PROXY) as sock:
+        assert gost_hello(sock, 0x82) == 0x82
+        sock.sendall(socks.userpass("alice", "secret"))
+        assert socks.recv_end(sock)[0] == b""
+    program.wait_session(reason="not-tls")
+
+
+def test_behind_a_proxy_protocol_header(tabi, target, authority):
+    """The balancer's header is in front of TLS, not in it."""
+    target(targets.echo)
+    words = "proxy-protocol from 127.0.0.1 client-ca " + authority.pem
+    program = tabi(config(authority, words, "allow method cert\n"))
+    sock = socks.dial(PROXY)
+    sock.sendall(b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 1443\r\n")
+    with tls.Tls(sock, as_client(authority, "alice")) as inside:
+        assert ask(inside) == 0
+        targets.ping(inside)
+    line = program.wait_session(verdict="allow", user="alice")
+    assert line["from"] == "203.0.113.9:4711"

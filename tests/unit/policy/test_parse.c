@@ -99,6 +99,7 @@ static void tls_listeners(void **state)
 	assert_string_equal(p->listeners[0].tls_key, "k.pem");
 	assert_null(p->listeners[0].client_ca);
 	assert_string_equal(p->listeners[1].client_ca, "my ca");
+	assert_false(p->listeners[0].tls_upgrade);
 	assert_int_equal(p->methods, AUTH_NONE | AUTH_CERT);
 	policy_free(p);
 	/* Whoever has a certificate is no stranger. */

@@ -165,6 +165,7 @@ static bool step(struct play *p)
 	case ACCEPT_GSS_LEVEL:
 		answer_level(p, token, &out);
 		break;
+	case ACCEPT_TLS: /* nobody here offers it */
 	case ACCEPT_MORE:
 	case ACCEPT_END:
 		more = false;

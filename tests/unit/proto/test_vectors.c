@@ -237,13 +237,15 @@ static void deliver(struct run *r, size_t upto)
 			on_context(r, &in, &out);
 		else if (event == ACCEPT_GSS_LEVEL)
 			on_level(r, &in, &out);
+		else if (event == ACCEPT_TLS)
+			transcript_line(&r->t, "tls");
 		else if (event == ACCEPT_REQUEST)
 			on_request(r, &out);
 		flush(r, &out);
 		if (r->a.state == ACCEPT_WAITS_PEER)
 			on_peer(r, &in, &out);
-	} while (event == ACCEPT_AUTH || event == ACCEPT_IDENT || event == ACCEPT_GSS_CONTEXT ||
-		 event == ACCEPT_GSS_LEVEL);
+	} while (event == ACCEPT_AUTH || event == ACCEPT_IDENT || event == ACCEPT_TLS ||
+		 event == ACCEPT_GSS_CONTEXT || event == ACCEPT_GSS_LEVEL);
 	if (event == ACCEPT_END) {
 		snprintf(text, sizeof(text), "end %s", err_word(r->a.err));
 		transcript_line(&r->t, text);
@@ -274,6 +276,8 @@ static void run(struct run *r, const struct schedule *s)
 	const char *levels = vector_args(r->v, "levels", "");
 
 	accept_init(&r->a, methods_of(vector_args(r->v, "offer", "none")));
+	if (strstr(vector_args(r->v, "offer", ""), "tls"))
+		accept_offer_tls(&r->a);
 	accept_offer_gss(&r->a, levels_of(levels), strstr(levels, "nec") != NULL);
 	if (vector_find(r->v, "extended", 0))
 		accept_offer_extended(&r->a);
@@ -297,6 +301,8 @@ static void expect(const struct vector *v, struct transcript *t)
 		snprintf(text, sizeof(text), "%s %s", l->word, l->args);
 		if (strcmp(l->word, "<") == 0) {
 			transcript_bytes(t, '<', l->bytes[0], l->n_bytes[0]);
+		} else if (strcmp(l->word, "tls") == 0) {
+			transcript_line(t, "tls");
 		} else if (strcmp(l->word, "auth") == 0) {
 			transcript_line_bytes(t, "user", l->bytes[0], l->n_bytes[0]);
 			transcript_line_bytes(t, "password", l->bytes[1], l->n_bytes[1]);
