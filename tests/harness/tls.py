@@ -27,7 +27,7 @@ class Tls:
     """TLS on `sock`, which is connected. `write_size`: of the pieces in which records are sent."""
 
     def __init__(self, sock, context, name="localhost", write_size=None):
-        self.sock, self.write_size = sock, write_size
+        self.sock, self.write_size, self.ahead = sock, write_size, b""
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name)
         try:
@@ -72,6 +72,9 @@ class Tls:
 
     def recv(self, n):
         """b"" at the end that close_notify tells; another end raises ConnectionResetError."""
+        if self.ahead:
+            data, self.ahead = self.ahead[:n], self.ahead[n:]
+            return data
         try:
             return self._do(self.tls.read, n)
         except ssl.SSLZeroReturnError:
@@ -80,6 +83,15 @@ class Tls:
             raise ConnectionResetError("the stream was cut off") from err
 
     def _end(self):
+        # unwrap() looks for the other's close_notify, too, and takes data in its place for a crime.
+        try:
+            while True:
+                more = self.tls.read(65536)
+                self.ahead += more
+                if not more:
+                    break
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            pass
         try:
             self.tls.unwrap()
         except ssl.SSLWantReadError:
