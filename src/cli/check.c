@@ -9,6 +9,7 @@
 #include "cli/mistakes.h"
 #include "server/certs.h"
 #include "server/config.h"
+#include "server/keytabs.h"
 #include "server/texts.h"
 
 #define DEFAULT_FILE "/etc/tabi/tabi.conf"
@@ -58,6 +59,19 @@ static size_t check_certificates(const struct policy *policy, struct texts *text
 	return mistakes;
 }
 
+/* And the keytabs. */
+static size_t check_keytabs(const struct policy *policy, struct texts *texts)
+{
+	struct keytabs keytabs = {NULL, 0};
+	size_t mistakes = 0;
+
+	if (keytabs_load(&keytabs, policy, texts, complain, tell_unread, &mistakes) != 0 &&
+	    mistakes == 0)
+		mistakes = 1;
+	keytabs_free(&keytabs);
+	return mistakes;
+}
+
 static int check_file(const char *name)
 {
 	struct diagnostics diags;
@@ -73,7 +87,8 @@ static int check_file(const char *name)
 	if (err == 0)
 		err = config_check_built(policy, &diags);
 	mistakes_print(&diags, stderr);
-	mistakes = err == 0 ? check_certificates(policy, &texts) : diags.n;
+	mistakes =
+	    err == 0 ? check_certificates(policy, &texts) + check_keytabs(policy, &texts) : diags.n;
 	if (err == 0 && mistakes == 0)
 		printf("%s: ok, %zu listener%s, %zu rule%s\n", name, policy->n_listeners,
 		    plural(policy->n_listeners), policy->n_rules, plural(policy->n_rules));

@@ -32,6 +32,16 @@ unsigned offer_methods(const struct policy *policy, const struct ip *client, con
 	return methods;
 }
 
+const struct policy_auth *offer_first(const struct policy *policy, enum auth_method method,
+    const struct ip *client, const char *listener)
+{
+	for (size_t i = 0; i < policy->n_auths; i++)
+		if (policy->auths[i].method == method &&
+		    offer_has(&policy->auths[i], client, listener))
+			return &policy->auths[i];
+	return NULL;
+}
+
 bool offer_counts(const struct policy_auth *auth, const char *user, size_t len)
 {
 	return rule_is_about_user(auth->who, user, len);

@@ -21,6 +21,9 @@ unsigned offer_methods(const struct policy *policy, const struct ip *client, con
 /* Is there a way of that method for this client that counts for `user`? */
 bool offer_proves(const struct policy *policy, enum auth_method method, const struct ip *client,
     const char *listener, const char *user, size_t len);
+/* The first way of that method that is for this client, or NULL. */
+const struct policy_auth *offer_first(const struct policy *policy, enum auth_method method,
+    const struct ip *client, const char *listener);
 
 /* Does what this way proves count, if it proves that somebody is `user`? */
 bool offer_counts(const struct policy_auth *auth, const char *user, size_t len);

@@ -74,8 +74,12 @@ struct policy_auth {
 	struct position at; /* of the method's word */
 	const char *text;   /* the statement on one line, as written but for white space */
 	enum auth_method method;
-	const char *file;              /* AUTH_PASSWORD: the password file, or */
-	const char *service;           /* that of PAM */
+	const char *file; /* AUTH_PASSWORD: the password file, or NULL; AUTH_GSSAPI: the keytab */
+	const char *service; /* AUTH_PASSWORD: that of PAM, or NULL */
+	const char *gss_service,
+	    *realm;      /* AUTH_GSSAPI: whose keys alone; what is left out; or NULL */
+	unsigned levels; /* AUTH_GSSAPI: GSS_LEVEL_BIT() of those allowed */
+	bool nec;        /* AUTH_GSSAPI: and NEC's form of asking for one */
 	const struct policy_rule *who; /* its `from`, `listener` and `user`, and nothing else */
 };
 

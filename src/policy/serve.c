@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "policy/diag.h"
+#include "proto/gss.h"
 
 /* sun_path holds 108 bytes with its NUL; this floor does not see the system's headers. */
 #define UNIX_PATH_MAX_LEN 107
@@ -353,13 +354,85 @@ static void add_auth(
 	list[policy->n_auths++] = *auth;
 }
 
-/* `gssapi keytab FILE`: the keytab may be left to the system's default. Returns the token behind,
- * or NULL. */
-static const struct token *gssapi_values(struct parser *p, const struct token *t)
+enum gssapi_word { GSSAPI_SERVICE, GSSAPI_REALM, GSSAPI_LEVEL, GSSAPI_NEC, GSSAPI_CLIENTS };
+#define GSSAPI_WORDS 4
+
+static const struct word gssapi_words[] = {
+    {"service", GSSAPI_SERVICE},
+    {"realm", GSSAPI_REALM},
+    {"level", GSSAPI_LEVEL},
+    {"nec", GSSAPI_NEC},
+    /* These are for rule_parse_client(). */
+    {"from", GSSAPI_CLIENTS},
+    {"listener", GSSAPI_CLIENTS},
+    {"user", GSSAPI_CLIENTS},
+    {NULL, 0},
+};
+
+static const struct word gssapi_levels[] = {
+    {"integrity", GSS_LEVEL_INTEGRITY},
+    {"confidential", GSS_LEVEL_CONFIDENTIAL},
+    {"clear", GSS_LEVEL_CLEAR},
+    {NULL, 0},
+};
+
+static void level_item(struct parser *p, const struct token *t, void *context)
 {
-	if (!token_is(t, "keytab"))
-		return t;
-	return parse_path(p, t + 1, "the file of the keytab") ? t + 2 : NULL;
+	const struct word *w = parse_keyword(p, t, gssapi_levels, "level of protection");
+	struct policy_auth *auth = context;
+
+	if (w)
+		auth->levels |= GSS_LEVEL_BIT((unsigned)w->value);
+}
+
+/* One word behind the keytab. Returns the token behind it and its values, or NULL. */
+static const struct token *gssapi_word(
+    struct parser *p, const struct token *t, enum gssapi_word word, struct policy_auth *auth)
+{
+	switch (word) {
+	case GSSAPI_SERVICE:
+		auth->gss_service = t[1].text;
+		return parse_word(p, t + 1, "the name of a service, such as rcmd") ? t + 2 : NULL;
+	case GSSAPI_REALM:
+		auth->realm = t[1].text;
+		return parse_word(p, t + 1, "a realm, such as EXAMPLE.ORG") ? t + 2 : NULL;
+	case GSSAPI_LEVEL:
+		auth->levels = 0;
+		return parse_list(p, t + 1, "integrity, confidential or clear", level_item, auth);
+	case GSSAPI_NEC:
+		auth->nec = true;
+		return t + 1;
+	case GSSAPI_CLIENTS:
+		break;
+	}
+	return NULL;
+}
+
+/* `gssapi keytab FILE [service NAME] [realm NAME] [level LIST] [nec]`. Returns the token behind, or
+ * NULL. */
+static const struct token *gssapi_values(
+    struct parser *p, const struct token *t, struct policy_auth *auth)
+{
+	struct position seen[GSSAPI_WORDS] = {0};
+	const struct word *w;
+
+	auth->levels = GSS_LEVEL_BIT(GSS_LEVEL_INTEGRITY) | GSS_LEVEL_BIT(GSS_LEVEL_CONFIDENTIAL);
+	if (!token_is(t, "keytab")) {
+		parse_fail(p, t, "keytab FILE", "the keytab of 'gssapi' is missing");
+		return NULL;
+	}
+	if (!parse_path(p, t + 1, "the file of the keytab"))
+		return NULL;
+	auth->file = t[1].text;
+	for (t += 2; t && t->kind != TOKEN_END;) {
+		w = parse_keyword(p, t, gssapi_words, "word");
+		if (w && w->value == GSSAPI_CLIENTS)
+			return t;
+		if (!w || !parse_once(p, &seen[w->value], t))
+			return NULL;
+		t = gssapi_word(p, t, (enum gssapi_word)w->value, auth);
+	}
+	return t;
 }
 
 /* It is the name of a file; PAM itself would cut a path to its last part. */
@@ -396,8 +469,7 @@ void serve_auth(struct parser *p, const struct token *t)
 		break;
 	case AUTH_WORD_GSSAPI:
 		auth.method = AUTH_GSSAPI;
-		next = gssapi_values(p, next);
-		parse_later(p, t);
+		next = gssapi_values(p, next, &auth);
 		break;
 	case AUTH_WORD_PAM:
 		auth.method = AUTH_PASSWORD;

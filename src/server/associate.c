@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "net/datagram.h"
+#include "net/gss.h"
 #include "net/sockaddr.h"
 #include "proto/err.h"
 #include "proto/udp.h"
@@ -29,19 +30,21 @@
 
 /* Why a datagram was dropped. Those that are not the client's never come here: server/gate.h. */
 enum drop {
-	DROP_MALFORMED, /* no header, or no name that could be looked up */
-	DROP_FRAGMENT,  /* a piece of which the rest is missing, or pieces are not put together */
-	DROP_DENIED,    /* by the policy, or nobody may be sent to there */
-	DROP_NAME,      /* the name has no address, or too much waits for it */
-	DROP_INTERFACE, /* to a group, and the interface of its rule is not there */
-	DROP_UNASKED,   /* from a remote that the filter does not let in */
-	DROP_RATE,      /* more than the rule grants */
-	DROP_FULL,      /* a buffer of ours or the kernel's was full */
-	DROP_ERROR,     /* the kernel could not send it */
+	DROP_PROTECTION, /* GSS-API: not protected as was agreed, or not for the first time */
+	DROP_MALFORMED,  /* no header, or no name that could be looked up */
+	DROP_FRAGMENT,   /* a piece of which the rest is missing, or pieces are not put together */
+	DROP_DENIED,     /* by the policy, or nobody may be sent to there */
+	DROP_NAME,       /* the name has no address, or too much waits for it */
+	DROP_INTERFACE,  /* to a group, and the interface of its rule is not there */
+	DROP_UNASKED,    /* from a remote that the filter does not let in */
+	DROP_RATE,       /* more than the rule grants */
+	DROP_FULL,       /* a buffer of ours or the kernel's was full */
+	DROP_ERROR,      /* the kernel could not send it */
 	DROP_COUNT,
 };
 
 static const char *const drop_fields[DROP_COUNT] = {
+    [DROP_PROTECTION] = "drop-protection",
     [DROP_MALFORMED] = "drop-malformed",
     [DROP_FRAGMENT] = "drop-fragment",
     [DROP_DENIED] = "drop-denied",
@@ -428,14 +431,32 @@ static bool is_address(const struct socks5_address *to, struct ip *ret_ip)
 	return true;
 }
 
-static void from_client(struct gate_member *member, const struct datagram *d)
+/* Under GSS-API every datagram of the client's is one frame (RFC 1961 section 4). What comes out of
+ * it lies in the worker's buffer, of which a half is more than any datagram. */
+static bool unprotect(struct association *a, struct datagram *d)
+{
+	uint8_t *plain = a->worker->relay.buffer;
+
+	if (gss_datagram_unwrap(session_client(a->session)->layer, d->data, d->len, plain,
+		DATAGRAM_SIZE, &d->len) != 0)
+		return false;
+	d->data = plain;
+	return true;
+}
+
+static void from_client(struct gate_member *member, const struct datagram *raw)
 {
 	struct association *a =
 	    (struct association *)((char *)member - offsetof(struct association, client));
+	struct datagram d = *raw;
 	struct udp_packet p;
 	struct ip ip;
 
-	if (udp_read(d->data, d->len, &p) != 0) {
+	if (gss_layer_is(session_client(a->session)->layer) && !unprotect(a, &d)) {
+		a->dropped[DROP_PROTECTION]++;
+		return;
+	}
+	if (udp_read(d.data, d.len, &p) != 0) {
 		a->dropped[DROP_MALFORMED]++;
 		return;
 	}
@@ -490,6 +511,23 @@ static struct remote *speaker(struct association *a, const struct datagram *d)
 	return r && r->allowed ? r : NULL;
 }
 
+/* Returns 0 or a negative error. */
+static int send_protected(
+    struct association *a, const void *header, size_t header_len, const struct datagram *d)
+{
+	uint8_t *plain = a->worker->relay.buffer;
+	uint8_t *frame = plain + RELAY_BUFFER_SIZE / 2;
+	size_t len;
+	int err;
+
+	memcpy(plain, header, header_len);
+	if (d->len > 0)
+		memcpy(plain + header_len, d->data, d->len);
+	err = gss_datagram_wrap(session_client(a->session)->layer, plain, header_len + d->len,
+	    frame, RELAY_BUFFER_SIZE / 2, &len);
+	return err ? err : gate_send(&a->client, frame, len, NULL, 0);
+}
+
 static void from_remote(struct association *a, const struct datagram *d)
 {
 	uint8_t header[UDP_HEADER_MAX];
@@ -508,7 +546,10 @@ static void from_remote(struct association *a, const struct datagram *d)
 	}
 	from = addr_from_ip(&d->from, d->port);
 	udp_write_header(&out, &from);
-	err = gate_send(&a->client, header, out.len, d->data, d->len);
+	if (gss_layer_is(session_client(a->session)->layer))
+		err = send_protected(a, header, out.len, d);
+	else
+		err = gate_send(&a->client, header, out.len, d->data, d->len);
 	if (err) {
 		a->dropped[err == -EAGAIN ? DROP_FULL : DROP_ERROR]++;
 		return;

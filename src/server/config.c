@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "net/log.h"
 #include "policy/diag.h"
 #include "proto/err.h"
 #include "server/auth/pamcheck.h"
@@ -106,7 +107,7 @@ static int read_all_passwords(struct loading *l)
 
 		if (a->service && find_service(l, a) != 0)
 			err = ERR_MALFORMED;
-		if (!a->file)
+		if (a->method != AUTH_PASSWORD || !a->file)
 			continue;
 		path = texts_path_beside(a->file, a->at.file);
 		e = path ? read_passwords(l, a, path, &l->config->passwords[i]) : -ENOMEM;
@@ -123,10 +124,14 @@ int config_check_built(const struct policy *policy, struct diagnostics *diags)
 {
 	size_t before = diags->n;
 
-	for (size_t i = 0; i < policy->n_auths; i++)
-		if (policy->auths[i].service && !pamcheck_built)
-			diag_add(
-			    diags, &policy->auths[i].at, NULL, "this tabi was built without PAM");
+	for (size_t i = 0; i < policy->n_auths; i++) {
+		const struct policy_auth *auth = &policy->auths[i];
+
+		if (auth->service && !pamcheck_built)
+			diag_add(diags, &auth->at, NULL, "this tabi was built without PAM");
+		if (auth->method == AUTH_GSSAPI && !gssapi_built)
+			diag_add(diags, &auth->at, NULL, "this tabi was built without GSS-API");
+	}
 	return diags->n > before || diags->lost ? ERR_MALFORMED : 0;
 }
 
@@ -159,6 +164,9 @@ static int finish(struct loading *l, const char *name, struct config **ret_confi
 		err = read_all_passwords(l);
 	if (!err)
 		err = certs_load(&l->config->certs, l->config->policy, &l->config->texts,
+		    l->complain, NULL, l->ctx);
+	if (!err)
+		err = keytabs_load(&l->config->keytabs, l->config->policy, &l->config->texts,
 		    l->complain, NULL, l->ctx);
 	if (err)
 		config_unref(l->config);
@@ -258,6 +266,7 @@ void config_unref(struct config *config)
 		password_table_free(config->passwords[i]);
 	free(config->passwords);
 	certs_free(&config->certs);
+	keytabs_free(&config->keytabs);
 	policy_free(config->policy);
 	texts_fini(&config->texts);
 	free(config);
@@ -351,16 +360,17 @@ static char *map_file(int fd, size_t *ret_len)
 	return data;
 }
 
-/* In the worker nobody reads complaints: the supervisor found nothing to complain about. */
-static void ignore_complaint(void *ctx, const char *text)
+/* The supervisor found nothing to complain about; what is left is what a worker alone may not do,
+ * such as to read the system's Kerberos configuration. */
+static void log_complaint(void *ctx, const char *text)
 {
 	(void)ctx;
-	(void)text;
+	log_say(LOG_AT_ERROR, "%s", text);
 }
 
 int config_from_memfd(int fd, struct config **ret_config)
 {
-	struct loading l = {.config = config_new(), .complain = ignore_complaint};
+	struct loading l = {.config = config_new(), .complain = log_complaint};
 	size_t len = 0;
 	char *data;
 	int err;

@@ -13,6 +13,7 @@
 #include "policy/parse.h"
 #include "policy/policy.h"
 #include "server/certs.h"
+#include "server/keytabs.h"
 #include "server/texts.h"
 
 struct password_table;
@@ -23,6 +24,7 @@ struct config {
 	struct policy *policy;
 	struct password_table **passwords; /* one for each `auth`; NULL where it has no file */
 	struct certs certs;
+	struct keytabs keytabs;
 	struct texts texts;
 };
 

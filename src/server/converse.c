@@ -11,6 +11,7 @@
 #include "proto/err.h"
 #include "server/auth/auth.h"
 #include "server/auth/ident.h"
+#include "server/login.h"
 #include "server/request.h"
 #include "server/session.h"
 #include "server/sessionlog.h"
@@ -26,6 +27,7 @@ void converse_free(struct session *s)
 	request_cancel(s);
 	auth_check_cancel(s->hs->check);
 	ident_cancel(s->hs->ident);
+	login_free(s);
 	accept_fini(&s->hs->accept);
 	/* It may hold a password. */
 	if (s->hs->in)
@@ -63,7 +65,7 @@ static void on_auth(void *ctx, int err)
 	}
 	if (err) {
 		session_note(s);
-		session_log_auth_failure(s);
+		session_log_auth_failure(s, NULL);
 	}
 	accept_auth_result(&s->hs->accept, err == 0, &out);
 	if (converse_answer(s, &out) != 0)
@@ -149,6 +151,16 @@ static bool secure(struct session *s)
 	return ok;
 }
 
+/* Returns whether the session goes on, protected. */
+static bool finish_login(struct session *s)
+{
+	int err = login_level(s);
+
+	if (err)
+		session_end(s, err);
+	return !err;
+}
+
 /* Does what the machine says. Returns whether it waits for bytes of the client. */
 static bool step(struct session *s)
 {
@@ -167,10 +179,11 @@ static bool step(struct session *s)
 		begin_ident(s);
 		break;
 	case ACCEPT_GSS_CONTEXT:
-	case ACCEPT_GSS_LEVEL:
-		/* No configuration offers it yet. */
-		session_end(s, ERR_NO_METHOD);
+		login_context(s);
 		break;
+	case ACCEPT_GSS_LEVEL:
+		/* What was read ahead without a layer is there for the machine. */
+		return finish_login(s) && (s->hs->in_at == s->hs->in_len || step(s));
 	case ACCEPT_TLS:
 		if (secure(s))
 			return true;
@@ -191,7 +204,7 @@ static bool step(struct session *s)
 /* Makes room behind the bytes not yet understood. Returns 0, ERR_TOO_LONG or -ENOMEM. */
 static int make_room(struct handshake *hs)
 {
-	uint32_t left = hs->in_len - hs->in_at;
+	uint32_t left = hs->in_len - hs->in_at, max = (uint32_t)accept_input_max(&hs->accept);
 	uint32_t cap = hs->in_cap ? hs->in_cap * 4 : INPUT_FIRST;
 	uint8_t *in;
 
@@ -202,8 +215,9 @@ static int make_room(struct handshake *hs)
 	}
 	if (hs->in_len < hs->in_cap)
 		return 0;
-	if (hs->in_cap >= ACCEPT_INPUT_MAX)
+	if (hs->in_cap >= max)
 		return ERR_TOO_LONG;
+	cap = cap < max ? cap : max;
 	in = malloc(cap);
 	if (!in)
 		return -ENOMEM;
@@ -266,6 +280,11 @@ static void converse(struct session *s)
 	while (step(s))
 		if (!read_client(s))
 			return;
+}
+
+void converse_go_on(struct session *s)
+{
+	converse(s);
 }
 
 void converse_early(struct session *s)

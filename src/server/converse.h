@@ -16,6 +16,9 @@ struct wire_writer;
  * answers (a password, a destination), to the end, or to waiting for more. */
 void converse_read(struct session *session);
 
+/* The same after somebody else's answer, with the bytes that are here already. */
+void converse_go_on(struct session *session);
+
 /*
  * Sends what the machine wrote. A handshake's answers are a few hundred bytes in all and the
  * socket's buffer was empty: a client for whom they do not fit has arranged for that, and is left.

@@ -13,6 +13,7 @@
 #include "proto/err.h"
 #include "server/associate.h"
 #include "server/converse.h"
+#include "server/login.h"
 #include "server/multicast.h"
 #include "server/preface.h"
 #include "server/sessionlog.h"
@@ -512,6 +513,7 @@ void session_greet(struct session *s)
 {
 	accept_init(
 	    &s->hs->accept, offer_methods(s->config->policy, &s->client, s->listener->text));
+	login_offer(s);
 	if (s->listener->extended_replies)
 		accept_offer_extended(&s->hs->accept);
 	if (s->listener->tls_upgrade)

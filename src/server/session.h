@@ -25,6 +25,7 @@
 struct association;
 struct auth_check;
 struct ident;
+struct gssapi;
 struct multicast;
 struct proxied;
 struct worker;
@@ -105,6 +106,7 @@ struct handshake {
 	/* At most one of these is under way, as the state says. */
 	struct auth_check *check;
 	struct ident *ident;
+	struct gssapi *login; /* owned, between its tokens; NULL while `check` has it */
 	struct resolve_wait wait;
 	struct dial *dial;
 	struct bind *bind;
@@ -138,6 +140,7 @@ struct session {
 	enum proto proto;
 	enum command command;
 	enum auth_method method;
+	uint8_t protection; /* by GSS-API: 1 + enum gss_level; 0: none was agreed on */
 	uint16_t client_port, port;
 	uint32_t discarded; /* bytes, while lingering */
 	struct ip client;   /* 127.0.0.1 where it came over a Unix socket */

@@ -7,6 +7,7 @@
 
 #include "net/log.h"
 #include "proto/err.h"
+#include "proto/gss.h"
 #include "server/associate.h"
 #include "server/multicast.h"
 #include "server/preface.h"
@@ -132,6 +133,18 @@ bool session_client_is_gone(int reason)
 
 /* A client that left without a word is no news: a port scan, a health
  * check. */
+static void log_protection(struct log_record *rec, const struct session *s)
+{
+	static const char *const names[] = {
+	    [GSS_LEVEL_CLEAR] = "clear",
+	    [GSS_LEVEL_INTEGRITY] = "integrity",
+	    [GSS_LEVEL_CONFIDENTIAL] = "confidential",
+	};
+
+	if (s->protection > 0)
+		log_text(rec, "protection", names[s->protection - 1]);
+}
+
 void session_log(const struct session *s, int reason)
 {
 	bool silent = session_client_is_gone(reason) && s->proto == PROTO_NONE;
@@ -145,6 +158,7 @@ void session_log(const struct session *s, int reason)
 		log_text(&rec, "command", command_name(s->command));
 	if (s->decided)
 		log_text(&rec, "method", auth_method_name(s->method));
+	log_protection(&rec, s);
 	if (s->user_len > 0)
 		log_bytes(&rec, "user", s->labels, s->user_len);
 	if (s->claim_len > 0)
@@ -166,12 +180,14 @@ void session_log(const struct session *s, int reason)
 	log_end(&rec);
 }
 
-void session_log_auth_failure(const struct session *s)
+void session_log_auth_failure(const struct session *s, const char *why)
 {
 	struct log_record rec;
 
 	log_begin(&rec, LOG_AT_WARN, "auth-failed");
 	log_client(&rec, s);
 	log_bytes(&rec, "user", s->labels, s->user_len);
+	if (why)
+		log_bytes(&rec, "error", why, strlen(why));
 	log_end(&rec);
 }

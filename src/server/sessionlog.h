@@ -22,7 +22,7 @@ bool session_client_is_gone(int reason);
 void session_log(const struct session *session, int reason);
 
 /* Every failure has its line, for HTTP lets a client try again and a session's own line comes late.
- */
-void session_log_auth_failure(const struct session *session);
+ * `why` says more, or is NULL. */
+void session_log_auth_failure(const struct session *session, const char *why);
 
 #endif

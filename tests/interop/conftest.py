@@ -7,11 +7,12 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 
 import pytest
 
-from harness import netns
+from harness import kdc, netns
 from harness.tabi import run, wait_until
 from interop_helpers import NAMES, OUTSIDE, OUTSIDE6, PAGE, PASSWORD
 
@@ -166,3 +167,24 @@ def repository(tmp_path, home):
     git("clone", "-q", "--bare", str(work), str(bare))
     git("-C", str(bare), "update-server-info")
     return bare, git("-C", str(work), "rev-parse", "HEAD")
+
+
+@pytest.fixture(scope="session")
+def databases():
+    # Workers, who may be nobody, read the krb5.conf in it.
+    with tempfile.TemporaryDirectory(prefix="tabi-kdc-") as directory:
+        os.chmod(directory, 0o755)
+        yield kdc.Databases(directory)
+
+
+@pytest.fixture
+def kerberos(network, databases, tmp_path, monkeypatch):
+    """A KDC, and alice's ticket in the environment; its `keytab` is of rcmd and socks."""
+    server = kdc.Kdc(databases)
+    for name in ("KRB5_CONFIG", "KRB5_KDC_PROFILE"):
+        monkeypatch.setenv(name, databases.environment[name])
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/cache")
+    kdc.kinit({})
+    server.keytab = databases.directory + "/keytab"
+    yield server
+    server.stop()

@@ -9,6 +9,7 @@
 #include "policy/offer.h"
 #include "proto/err.h"
 #include "server/auth/cache.h"
+#include "server/auth/gssapi.h"
 #include "server/auth/source.h"
 
 /* How often those who were wrong too often are looked at again: a token's time with one worker. */
@@ -43,6 +44,7 @@ struct auth {
 static const struct auth_source *const sources[AUTH_KINDS] = {
     [AUTH_BY_FILE] = &auth_source_file,
     [AUTH_BY_PAM] = &auth_source_pam,
+    [AUTH_BY_GSSAPI] = &auth_source_gssapi,
 };
 
 static void tell_answers(struct timer *timer);
@@ -145,16 +147,22 @@ static void check_free(struct auth_check *check)
 {
 	config_unref(check->config);
 	explicit_bzero(check->password, sizeof(check->password));
+	gssapi_free(check->login);
 	free(check);
 }
 
 /* ---- which sources a check goes to ---- */
 
-/* Credentials go to these; other methods have other ways. */
+/* Credentials go to these. A login by GSS-API goes to one statement alone: what its tokens mean to
+ * another's keys is nothing. */
 static bool is_asked(const struct auth_check *check, size_t statement)
 {
-	const struct policy_auth *auth = &check->config->policy->auths[statement];
+	const struct policy *policy = check->config->policy;
+	const struct policy_auth *auth = &policy->auths[statement];
 
+	if (check->login)
+		return auth ==
+		       offer_first(policy, AUTH_GSSAPI, &check->client.ip, check->client.listener);
 	return auth->method == AUTH_PASSWORD &&
 	       offer_has(auth, &check->client.ip, check->client.listener);
 }
@@ -174,6 +182,8 @@ static bool move_on(struct auth_check *check, size_t statement)
 /* Of the statement that it has come to. */
 static enum auth_kind kind_of(const struct auth_check *check)
 {
+	if (check->login)
+		return AUTH_BY_GSSAPI;
 	return check->config->policy->auths[check->statement].file ? AUTH_BY_FILE : AUTH_BY_PAM;
 }
 
@@ -202,6 +212,8 @@ static bool is_cached(struct auth_check *check)
 	struct cache_digest digest;
 	bool found = false;
 
+	if (check->login)
+		return false;
 	use_cache_for(auth, check->config);
 	for (bool more = move_on(check, 0); more && !found;
 	     more = move_on(check, check->statement + 1))
@@ -216,7 +228,7 @@ static void remember(struct auth_check *check)
 	struct auth *auth = check->auth;
 	struct cache_digest digest;
 
-	if (check->config != auth->cached_for || digest_of(check, &digest) != 0)
+	if (check->login || check->config != auth->cached_for || digest_of(check, &digest) != 0)
 		return;
 	cache_add(auth->cache, &digest, loop_now(auth->loop));
 	explicit_bzero(&digest, sizeof(digest));
@@ -471,9 +483,9 @@ static void look_at_held(struct timer *timer)
 	run_next(auth);
 }
 
-/* With a copy of the credentials. NULL without memory. */
+/* `user` is what the limits count by. NULL without memory. */
 static struct auth_check *check_new(struct auth *auth, struct config *config,
-    const struct auth_client *client, const struct accept *accept)
+    const struct auth_client *client, const void *user, size_t user_len)
 {
 	struct auth_check *check = calloc(1, sizeof(*check));
 	int err = 0;
@@ -484,8 +496,7 @@ static struct auth_check *check_new(struct auth *auth, struct config *config,
 	if (!auth->limit)
 		err = limit_new(&auth->limit, config_workers(config));
 	if (!err)
-		err = limit_key(
-		    auth->limit, &client->ip, accept->user, accept->user_len, &check->key);
+		err = limit_key(auth->limit, &client->ip, user, user_len, &check->key);
 	if (err) {
 		free(check);
 		return NULL;
@@ -496,10 +507,6 @@ static struct auth_check *check_new(struct auth *auth, struct config *config,
 	check->config = config_ref(config);
 	check->client = *client;
 	check->verdict = ERR_AUTH;
-	check->user_len = accept->user_len;
-	check->password_len = accept->password_len;
-	memcpy(check->user, accept->user, accept->user_len);
-	memcpy(check->password, accept->password, accept->password_len);
 	return check;
 }
 
@@ -512,25 +519,60 @@ static size_t waiting_in(const struct auth_lane *lane)
 	return n;
 }
 
-int auth_check_start(struct auth *auth, struct config *config, const struct auth_client *client,
-    const struct accept *accept, auth_fn *fn, void *ctx, struct auth_check **ret_check)
+/* Behind those of the same source who are held already. */
+static void start(struct auth_check *check, auth_fn *fn, void *ctx, struct auth_check **ret_check)
 {
-	struct auth_lane *lane = lane_of(auth, &client->ip);
-	struct auth_check *check;
+	struct auth_lane *lane = check->lane;
 
-	if (waiting_in(lane) >= AUTH_LANE_MAX)
-		return ERR_UNAVAILABLE;
-	check = check_new(auth, config, client, accept);
-	if (!check)
-		return -ENOMEM;
 	check->fn = fn;
 	check->ctx = ctx;
 	*ret_check = check;
-	/* Behind those of the same source who are held already. */
 	enter(check, &lane->held);
-	admit(auth, lane);
-	run_next(auth);
+	admit(check->auth, lane);
+	run_next(check->auth);
+}
+
+int auth_check_start(struct auth *auth, struct config *config, const struct auth_client *client,
+    const struct accept *accept, auth_fn *fn, void *ctx, struct auth_check **ret_check)
+{
+	struct auth_check *check;
+
+	if (waiting_in(lane_of(auth, &client->ip)) >= AUTH_LANE_MAX)
+		return ERR_UNAVAILABLE;
+	check = check_new(auth, config, client, accept->user, accept->user_len);
+	if (!check)
+		return -ENOMEM;
+	check->user_len = accept->user_len;
+	check->password_len = accept->password_len;
+	memcpy(check->user, accept->user, accept->user_len);
+	memcpy(check->password, accept->password, accept->password_len);
+	start(check, fn, ctx, ret_check);
 	return 0;
+}
+
+/* Nobody knows the user yet, so the source is counted twice. */
+int auth_login_start(struct auth *auth, struct config *config, const struct auth_client *client,
+    struct gssapi *login, auth_fn *fn, void *ctx, struct auth_check **ret_check)
+{
+	size_t len = ip_is_v4(&client->ip) ? sizeof(client->ip.b) : sizeof(client->ip.b) / 2;
+	struct auth_check *check;
+
+	if (waiting_in(lane_of(auth, &client->ip)) >= AUTH_LANE_MAX)
+		return ERR_UNAVAILABLE;
+	check = check_new(auth, config, client, client->ip.b, len);
+	if (!check)
+		return -ENOMEM;
+	check->login = login;
+	start(check, fn, ctx, ret_check);
+	return 0;
+}
+
+struct gssapi *auth_check_take_login(struct auth_check *check)
+{
+	struct gssapi *login = check->login;
+
+	check->login = NULL;
+	return login;
 }
 
 /* One that waits goes at once, or those who come and go would fill their lane with nobody.

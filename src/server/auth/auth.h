@@ -49,6 +49,7 @@ struct auth_client {
 	const char *listener;
 };
 
+struct gssapi;
 struct auth_check;
 /* The answer, from the loop: 0 where the credentials are right, ERR_AUTH where they are not, or
  * ERR_UNAVAILABLE where none is right and not all could be asked. The check is gone after the call.
@@ -67,6 +68,15 @@ void auth_free(struct auth *auth);
  */
 int auth_check_start(struct auth *auth, struct config *config, const struct auth_client *client,
     const struct accept *accept, auth_fn *fn, void *ctx, struct auth_check **ret_check);
+/*
+ * The same for the next token of a login by GSS-API (gssapi_set_token()), of which one statement
+ * alone is asked: the first for this client. The login is the check's until `fn` takes it back.
+ */
+int auth_login_start(struct auth *auth, struct config *config, const struct auth_client *client,
+    struct gssapi *login, auth_fn *fn, void *ctx, struct auth_check **ret_check);
+/* To be called by `fn`, once. */
+struct gssapi *auth_check_take_login(struct auth_check *check);
+
 /* `fn` will not be called. NULL is fine. */
 void auth_check_cancel(struct auth_check *check);
 

@@ -17,6 +17,7 @@
 enum auth_kind {
 	AUTH_BY_FILE,
 	AUTH_BY_PAM,
+	AUTH_BY_GSSAPI,
 	AUTH_KINDS,
 };
 
@@ -34,7 +35,7 @@ struct auth_source {
 	void (*cancel)(struct auth_check *check);
 };
 
-extern const struct auth_source auth_source_file, auth_source_pam;
+extern const struct auth_source auth_source_file, auth_source_pam, auth_source_gssapi;
 
 struct auth_queue {
 	struct auth_check *first, **last;
@@ -54,6 +55,7 @@ struct auth_check {
 	uint8_t user_len, password_len;
 	char user[ACCEPT_CREDENTIAL_MAX];
 	char password[ACCEPT_CREDENTIAL_MAX];
+	struct gssapi *login; /* owned: a token, and no credentials; or NULL */
 
 	/* The rest is for auth.c. */
 	struct auth *auth;
