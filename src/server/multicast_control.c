@@ -278,17 +278,19 @@ static void do_bind(struct multicast *m, const struct mcast_message *msg, struct
 	tell_addresses(m, w.b, &a->local, &a->remote);
 }
 
-/* Of each association with a group, when it is over: who was in it, and how much passed. */
+/* Of each association with a group, when it is over: who was in it, and how much passed. Those by
+ * which nothing did could fill the log. */
 static void log_group(const struct multicast *m, const struct binding *b)
 {
 	const struct session *s = m->session;
 	const struct addr group = addr_from_ip(&b->remote, b->port);
+	enum log_level level = b->up + b->down > 0 ? LOG_AT_INFO : LOG_AT_DEBUG;
 	char text[ADDR_TEXT_MAX];
 	struct log_record rec;
 
-	if (!b->group || !log_enabled(LOG_AT_INFO))
+	if (!b->group || !log_enabled(level))
 		return;
-	log_begin(&rec, LOG_AT_INFO, "group");
+	log_begin(&rec, level, "group");
 	log_text(&rec, "from", ip_format(&s->client, text));
 	if (s->user_len > 0)
 		log_bytes(&rec, "user", s->labels, s->user_len);

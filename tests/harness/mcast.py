@@ -56,8 +56,8 @@ class Reply:
 class Client:
     """A control connection on which the mode was granted, and a socket for datagrams."""
 
-    def __init__(self, proxy=PROXY, user=None, password=None, source=None):
-        self.control = socks.dial(proxy)
+    def __init__(self, proxy=PROXY, user=None, password=None, source=None, dial=socks.dial):
+        self.control = dial(proxy)
         socks.hello5(self.control, user, password)
         self.control.sendall(ENTRY)
         answer = socks.recv_exact(self.control, 10)
@@ -109,6 +109,13 @@ class Client:
 
     def both(self, group, port, ttl=1, **fields):
         return self.bind(RECEIVE | SEND | GROUP, (group, port), ttl=ttl, **fields)
+
+    def send_half(self):
+        """A message in two pieces, the first of which has to be kept."""
+        whole = message(BIND, RECEIVE | GROUP, remote=("239.1.2.3", 6000))
+        self.control.sendall(whole[:9])
+        self.control.sendall(whole[9:])
+        self.recv_reply()
 
     def send(self, reply, data, **header):
         self.sock.sendto(packet(reply.aid, data, **header), reply.local)

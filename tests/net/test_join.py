@@ -12,11 +12,12 @@ import time
 
 import pytest
 
-from harness import mcast, segment, socks, udp
+from harness import certs, mcast, segment, socks, tls, udp
 from harness.config import HEAD, PROXY
 from harness.mcast import GROUP, MM, MU, RECEIVE, SEND, TCP, UNICAST
 from harness.tabi import SANITIZED, run, wait_until
 from test_udp import fast_clock  # noqa: F401
+from test_udp_alloc import allocator  # noqa: F401
 
 PORT = 5004
 GROUPS = {"v4": "239.1.2.3", "v6": "ff15::1:3"}
@@ -199,6 +200,104 @@ def test_client_that_does_not_read(tabi, east):
     assert all(len(data) == 4005 for _, data in slow.data)
     other.close()
     assert int(end(program, slow, **{"packets-down": len(numbers)})["drop-full"]) > 0
+
+
+def test_inside_tls(tabi, east, tmp_path):
+    """Messages and data in records of their own size, and more than the client reads for a while."""
+    ca = certs.Authority(tmp_path)
+    ca.server()
+    pem, key = ca.path("server.pem"), ca.path("server.key")
+    program = tabi(config(head=HEAD + f"listen 127.0.0.1:1443 tls {pem} {key}\n"))
+    outside = east.member(FAR[0], PORT)
+    with mcast.Client(("127.0.0.1", 1443), dial=tls.dial) as one:
+        a = one.bind(RECEIVE | SEND | GROUP | TCP, FAR, ttl=1)
+        b = one.join(FAR[0], PORT + 1)
+        one.control.sendall(b"".join(mcast.encapsulated(a.aid, b"%d" % i) for i in range(9)))
+        assert [outside.recv()[0] for _ in range(9)] == [b"%d" % i for i in range(9)]
+        one.control.sendall(mcast.encapsulated(a.aid, b"z" * 20000))
+        assert outside.recv()[0] == b"z" * 20000
+        for i in range(3000):
+            send_from(east, *FAR, b"%5d" % i + bytes(3000))
+        send_from(east, FAR[0], PORT + 1, b"beside")
+        assert one.recv(b) == b"beside"
+        assert one.ask(mcast.RELEASE, RECEIVE | SEND, aid=a.aid).code == 0
+        numbers = [int(data[:5]) for _, data in one.data]
+        assert numbers == sorted(set(numbers)) and 20 < len(numbers) < 3000
+        one.control.end()
+        program.wait_session(command="multicast", reason="done")
+
+
+@pytest.mark.parametrize("ports, sent_to", (("shared 5300", None), ("5300-5309", range(5300, 5310))))
+def test_udp_ports(tabi, east, ports, sent_to):
+    """One port for each connection, never that of others."""
+    tabi(config(RULE, UDP, head=HEAD + f"udp-ports {ports}\n"))
+    with mcast.Client() as one, mcast.Client() as two, udp.Association() as three:
+        a, b = one.both(*FAR), two.join(*FAR)
+        assert len({a.local[1], b.local[1], three.relay[1]}) == 3
+        if sent_to:
+            assert a.local[1] in sent_to and b.local[1] in sent_to
+        one.send(a, b"x")
+        assert two.recv(b) == b"x"
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer has an allocator of its own")
+def test_datagrams_allocate_nothing(tabi, east, allocator):
+    """Neither by UDP nor over the connection, in either direction; nor what is refused."""
+    tabi(config(), env=allocator.env)
+    outside = east.member(FAR[0], PORT)
+    one = mcast.Client()
+    a, b = one.both(*FAR), one.bind(RECEIVE | SEND | GROUP | TCP, (FAR[0], PORT), ttl=1)
+    stranger = udp.udp_socket("127.0.0.9")
+
+    def turn():
+        stranger.sendto(mcast.packet(a.aid, b"theirs"), a.local)
+        one.sock.sendto(b"no header", a.local)
+        one.sock.sendto(mcast.packet(a.aid ^ 1, b"nobody's"), a.local)
+        one.send(a, b"up")
+        assert outside.recv()[0] == b"up"
+        one.control.sendall(mcast.encapsulated(b.aid, b"up"))
+        assert outside.recv()[0] == b"up"
+        send_from(east, *FAR, b"down")
+        assert one.recv(a) == b"down" and one.recv_data() == (b.aid, b"down")
+
+    for _ in range(10):
+        turn()
+    before = allocator.count()
+    assert before > 0
+    for _ in range(200):
+        turn()
+    assert allocator.count() == before
+    one.close()
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer has an allocator of its own")
+def test_without_memory(tabi, east, allocator):
+    """At each allocation in turn: refused, and then all is as before."""
+    program = tabi(config(), env=allocator.env)
+    outside = east.member(*FAR)
+    with mcast.Client() as one:
+        one.both(*FAR)
+    program.wait_session()
+    before = program.descriptors()
+    refused = 0
+    for nth in range(1, 31):
+        allocator.fail(nth)
+        try:
+            with mcast.Client() as one:
+                a = one.ask(mcast.BIND, RECEIVE | SEND | GROUP, remote=FAR, ttl=1)
+                refused += a.code != 0
+                one.send_half()
+                one.sock.sendto(mcast.packet(a.aid, b"x", frag=1), a.local)
+        except (AssertionError, EOFError, OSError):
+            refused += 1
+        allocator.fail(0, 0)
+        wait_until(lambda: memberships(FAR[0]) == 0)
+        with mcast.Client() as one:
+            one.send(one.both(*FAR), b"x", frag=0x81)
+            assert outside.recv()[0] == b"x"
+            assert memberships(FAR[0]) == 1
+    assert refused > 5
+    program.wait_descriptors(before)
 
 
 def test_fragments(tabi, east):
@@ -450,6 +549,32 @@ def test_bounds(tabi, east):
     program.wait_descriptors(before)
 
 
+def test_groups_of_a_worker(tabi, east):
+    """1024, whoever joined them; and then one for each that is left."""
+    tabi(config(RULE, UDP))
+    clients = [mcast.Client() for _ in range(33)]
+    joined = [c.join("239.1.2.3", 6000 + i) for c in clients[:32] for i in range(32)]
+    last = clients[32]
+    assert last.ask(mcast.BIND, RECEIVE | GROUP, remote=FAR).code == 1
+    sends = last.bind(SEND | GROUP, FAR, ttl=1)
+    assert clients[0].ask(mcast.RELEASE, RECEIVE, aid=joined[0].aid).code == 0
+    last.join(*FAR, aid=sends.aid)
+    assert last.ask(mcast.BIND, RECEIVE | GROUP, remote=FAR).code == 1
+    for client in clients:
+        client.close()
+
+
+def test_group_of_one_link(tabi, east):
+    """Its address means something on an interface only."""
+    tabi(config("allow command multicast to ff12::/16 ttl 1 interface east\n"))
+    outside = east.member("ff12::1:3", PORT)
+    with mcast.Client() as one, mcast.Client() as two:
+        a, b = one.both("ff12::1:3", PORT), two.both("ff12::1:3", PORT)
+        one.send(a, b"x")
+        assert outside.recv()[:2] == (b"x", 1)
+        assert two.recv(b) == b"x" and one.is_quiet()
+
+
 # Strangers, and garbage.
 
 
@@ -561,6 +686,7 @@ def test_garbage_in_ten_thousand_messages(tabi, east):
         two.join(*FAR)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer wants to be the first library")
 def test_idle(tabi, east, fast_clock):
     """Nothing for `timeout udp`, and it is over; what is heard keeps it alive."""
