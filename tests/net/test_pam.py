@@ -78,9 +78,6 @@ class Pam:
 
 @pytest.fixture
 def pam(tmp_path):
-    # The script runs as whoever the helper is; pytest's own folders are for their owner alone.
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     return Pam(tmp_path)
 
 

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -230,10 +231,12 @@ static bool is_check(const struct pamhelper *h, pid_t pid)
 static void end_orphans(const struct pamhelper *h)
 {
 	FILE *f = fopen("/proc/thread-self/children", "re");
-	int pid;
+	char word[16];
 
-	while (f && fscanf(f, "%d", &pid) == 1) {
-		if (is_check(h, pid))
+	while (f && fscanf(f, "%15s", word) == 1) {
+		pid_t pid = (pid_t)strtol(word, NULL, 10);
+
+		if (pid <= 0 || is_check(h, pid))
 			continue;
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, WNOHANG);
