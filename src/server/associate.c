@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 
 #include "net/datagram.h"
-#include "net/gss.h"
 #include "net/sockaddr.h"
 #include "proto/err.h"
 #include "proto/udp.h"
@@ -431,19 +430,6 @@ static bool is_address(const struct socks5_address *to, struct ip *ret_ip)
 	return true;
 }
 
-/* Under GSS-API every datagram of the client's is one frame (RFC 1961 section 4). What comes out of
- * it lies in the worker's buffer, of which a half is more than any datagram. */
-static bool unprotect(struct association *a, struct datagram *d)
-{
-	uint8_t *plain = a->worker->relay.buffer;
-
-	if (gss_datagram_unwrap(session_client(a->session)->layer, d->data, d->len, plain,
-		DATAGRAM_SIZE, &d->len) != 0)
-		return false;
-	d->data = plain;
-	return true;
-}
-
 static void from_client(struct gate_member *member, const struct datagram *raw)
 {
 	struct association *a =
@@ -452,7 +438,7 @@ static void from_client(struct gate_member *member, const struct datagram *raw)
 	struct udp_packet p;
 	struct ip ip;
 
-	if (gss_layer_is(session_client(a->session)->layer) && !unprotect(a, &d)) {
+	if (!udp_unprotect(a->session, &d)) {
 		a->dropped[DROP_PROTECTION]++;
 		return;
 	}
@@ -511,28 +497,12 @@ static struct remote *speaker(struct association *a, const struct datagram *d)
 	return r && r->allowed ? r : NULL;
 }
 
-/* Returns 0 or a negative error. */
-static int send_protected(
-    struct association *a, const void *header, size_t header_len, const struct datagram *d)
-{
-	uint8_t *plain = a->worker->relay.buffer;
-	uint8_t *frame = plain + RELAY_BUFFER_SIZE / 2;
-	size_t len;
-	int err;
-
-	memcpy(plain, header, header_len);
-	if (d->len > 0)
-		memcpy(plain + header_len, d->data, d->len);
-	err = gss_datagram_wrap(session_client(a->session)->layer, plain, header_len + d->len,
-	    frame, RELAY_BUFFER_SIZE / 2, &len);
-	return err ? err : gate_send(&a->client, frame, len, NULL, 0);
-}
-
 static void from_remote(struct association *a, const struct datagram *d)
 {
 	uint8_t header[UDP_HEADER_MAX];
 	struct wire_writer out = wire_writer_of(header, sizeof(header));
 	const struct remote *r = speaker(a, d);
+	struct udp_parts parts;
 	struct addr from;
 	int err;
 
@@ -546,10 +516,10 @@ static void from_remote(struct association *a, const struct datagram *d)
 	}
 	from = addr_from_ip(&d->from, d->port);
 	udp_write_header(&out, &from);
-	if (gss_layer_is(session_client(a->session)->layer))
-		err = send_protected(a, header, out.len, d);
-	else
-		err = gate_send(&a->client, header, out.len, d->data, d->len);
+	parts = (struct udp_parts){header, d->data, out.len, d->len};
+	err = udp_protect(a->session, &parts);
+	if (!err)
+		err = gate_send(&a->client, parts.header, parts.header_len, parts.data, parts.len);
 	if (err) {
 		a->dropped[err == -EAGAIN ? DROP_FULL : DROP_ERROR]++;
 		return;

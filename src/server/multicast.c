@@ -15,6 +15,7 @@
 #define READ_MAX ((size_t)32 * 1024)
 
 static const char *const drop_fields[DROP_COUNT] = {
+    [DROP_PROTECTION] = "drop-protection",
     [DROP_MALFORMED] = "drop-malformed",
     [DROP_FRAGMENT] = "drop-fragment",
     [DROP_ASSOCIATION] = "drop-association",
@@ -116,9 +117,15 @@ static int send_datagram(struct multicast *m, const struct binding *b, const str
 {
 	uint8_t header[MCAST_UDP_HEADER];
 	struct wire_writer out = wire_writer_of(header, sizeof(header));
+	struct udp_parts parts;
+	int err;
 
 	mcast_write_packet_header(&out, ++m->dgid, b->aid);
-	return gate_send_to(&m->client, b->client_port, header, out.len, d->data, d->len);
+	parts = (struct udp_parts){header, d->data, out.len, d->len};
+	err = udp_protect(m->session, &parts);
+	return err ? err
+		   : gate_send_to(&m->client, b->client_port, parts.header, parts.header_len,
+			 parts.data, parts.len);
 }
 
 static enum drop drop_of(int err)
@@ -238,19 +245,24 @@ static bool collect(struct multicast *m, struct mcast_packet *p)
 	return fate == UDP_WHOLE;
 }
 
-static void from_client(struct gate_member *member, const struct datagram *d)
+static void from_client(struct gate_member *member, const struct datagram *raw)
 {
 	struct multicast *m =
 	    (struct multicast *)((char *)member - offsetof(struct multicast, client));
+	struct datagram d = *raw;
 	struct mcast_packet p;
 	struct binding *b;
 
-	if (mcast_read_packet(d->data, d->len, &p) != 0) {
+	if (!udp_unprotect(m->session, &d)) {
+		m->dropped[DROP_PROTECTION]++;
+		return;
+	}
+	if (mcast_read_packet(d.data, d.len, &p) != 0) {
 		m->dropped[DROP_MALFORMED]++;
 		return;
 	}
 	b = multicast_find(m, p.aid);
-	if (!b || b->tcp || !is_its_port(b, d->port))
+	if (!b || b->tcp || !is_its_port(b, d.port))
 		m->dropped[DROP_ASSOCIATION]++;
 	else if (collect(m, &p))
 		to_remote(m, b, p.data, p.len);

@@ -17,6 +17,7 @@
 #define GROUPS_MAX 1024
 
 enum drop {
+	DROP_PROTECTION, /* GSS-API: not protected as was agreed, or not for the first time */
 	DROP_MALFORMED,
 	DROP_FRAGMENT,
 	DROP_ASSOCIATION, /* none of that number, not in this direction, or not from its port */

@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "net/gss.h"
 #include "net/log.h"
 #include "net/sockaddr.h"
 #include "proto/err.h"
@@ -121,6 +122,38 @@ struct addr udp_told_address(const struct session *s, struct addr bound)
 		if (ip_is_v4(&l->advertise[i]) == ip_is_v4(&bound.ip))
 			bound.ip = l->advertise[i];
 	return bound;
+}
+
+bool udp_unprotect(const struct session *s, struct datagram *d)
+{
+	struct layer *layer = s->relay.end[RELAY_CLIENT].layer;
+	uint8_t *plain = s->worker->relay.buffer;
+
+	if (!gss_layer_is(layer))
+		return true;
+	if (gss_datagram_unwrap(layer, d->data, d->len, plain, DATAGRAM_SIZE, &d->len) != 0)
+		return false;
+	d->data = plain;
+	return true;
+}
+
+/* A half of the worker's buffer is more than any datagram. */
+int udp_protect(const struct session *s, struct udp_parts *p)
+{
+	struct layer *layer = s->relay.end[RELAY_CLIENT].layer;
+	uint8_t *plain = s->worker->relay.buffer, *frame = plain + RELAY_BUFFER_SIZE / 2;
+	size_t len;
+	int err;
+
+	if (!gss_layer_is(layer))
+		return 0;
+	memcpy(plain, p->header, p->header_len);
+	if (p->len > 0)
+		memcpy(plain + p->header_len, p->data, p->len);
+	err = gss_datagram_wrap(
+	    layer, plain, p->header_len + p->len, frame, RELAY_BUFFER_SIZE / 2, &len);
+	*p = (struct udp_parts){.data = frame, .len = len};
+	return err;
 }
 
 void udp_keep_alive(const struct session *s)

@@ -41,6 +41,21 @@ int udp_local_address(const struct session *session, struct sockaddr_storage *re
 /* What the client is told in place of `bound`: that, or the address that stands for it. */
 struct addr udp_told_address(const struct session *session, struct addr bound);
 
+/*
+ * Under GSS-API every datagram between client and server is one frame (RFC 1961 section 4); what is
+ * made of it lies in the worker's buffer until the next call. False where it is not protected as
+ * was agreed, or was there before. Where there is no GSS-API nothing is done.
+ */
+bool udp_unprotect(const struct session *session, struct datagram *d);
+
+/* The other way: header and data become one frame, without a header. Returns 0 or a negative error.
+ */
+struct udp_parts {
+	const void *header, *data;
+	size_t header_len, len;
+};
+int udp_protect(const struct session *session, struct udp_parts *parts);
+
 /* A NAT or a firewall forgets a connection that says nothing, and the datagrams live by it. */
 void udp_keep_alive(const struct session *session);
 

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from harness import gss, kdc, socks, tabi as program_under_test, udp
+from harness import gss, kdc, mcast, socks, tabi as program_under_test, udp
 from harness.config import HEAD, PROXY, local
 from harness.tabi import check_memory, wait_until
 from interop_helpers import OUTSIDE, PAGE, PASSWORD
@@ -758,6 +758,51 @@ def test_reordered_datagrams(tabi, kerberos, echo, flags):
     assert [data for data, _ in echo.seen] == [words[i] for i in order if i != 7]
     line = one.end(program)
     assert "drop-protection" not in line
+
+
+MULTICAST = "allow command multicast to multicast"
+
+
+@pytest.mark.parametrize("level", (*LEVELS, gss.CLEAR))
+def test_enhanced_udp_mode(tabi, kerberos, echo, level):
+    """Messages, data over the connection, and datagrams: all of it as was agreed."""
+    program = tabi(local(auth(kerberos, ALL_LEVELS), MULTICAST))
+    stream = gss.login(PROXY, level, flags=gss.FLAGS_UDP)
+    stream.sendall(mcast.ENTRY)
+    assert socks.recv_exact(stream, 10) == mcast.GRANTED
+    mine = udp.udp_socket("127.0.0.1")
+
+    def bind(carrier):
+        flags = mcast.RECEIVE | mcast.SEND | carrier
+        remote = ("127.0.0.1", 7000)
+        stream.sendall(mcast.message(mcast.BIND, flags, local=mine.getsockname(), remote=remote))
+        kind, size = struct.unpack(">BH", socks.recv_exact(stream, 3))
+        reply = mcast.Reply(socks.recv_exact(stream, size - 3))
+        assert (kind, reply.code) == (2, 0)
+        return reply
+
+    over_tcp, by_udp = bind(mcast.TCP), bind(mcast.UNICAST)
+    stream.sendall(mcast.encapsulated(over_tcp.aid, b"y" * 9000))
+    raw = mcast.encapsulated(over_tcp.aid, b"y" * 9000)
+    assert socks.recv_exact(stream, len(raw)) == raw
+    for n in (0, 1, 1200, 60000):
+        plain = mcast.packet(by_udp.aid, b"x" * n)
+        mine.sendto(plain if level == gss.CLEAR else stream.wrap(plain), by_udp.local)
+        raw, sender = mine.recvfrom(65536)
+        assert sender == by_udp.local
+        if level != gss.CLEAR:
+            message = stream.ctx.unwrap(raw[4:])
+            assert message.encrypted == (level == gss.CONFIDENTIAL)
+            raw = message.message
+        assert raw[4:] == plain[4:]
+    if level != gss.CLEAR:
+        # Bare, it is nobody's, though all in it is right.
+        mine.sendto(mcast.packet(by_udp.aid, b"bare"), by_udp.local)
+        assert udp.is_quiet(mine)
+    stream.close()
+    line = program.wait_session(1, command="multicast")
+    assert line.get("drop-protection") == (None if level == gss.CLEAR else "1")
+    assert line["packets-up"] == line["packets-down"] == "5"
 
 
 # ---- nothing is left behind
