@@ -195,7 +195,9 @@ static bool look_at_first_byte(struct tls *t, ssize_t *ret)
 	else if (!t->below)
 		n = recv(t->fd, &first, 1, MSG_PEEK);
 	if (n <= 0) {
-		*ret = n == 0 ? 0 : errno == EINTR ? -EAGAIN : -errno;
+		*ret = n < 0 ? -errno : 0;
+		if (*ret == -EINTR)
+			*ret = -EAGAIN;
 		return false;
 	}
 	t->begun = true;
@@ -278,7 +280,7 @@ static int tls_flush(struct layer *layer)
 	ERR_clear_error();
 	ret = t->closing ? SSL_shutdown(t->ssl) : SSL_do_handshake(t->ssl);
 	if (ret < 0 || (ret == 0 && !t->closing))
-		ret = outcome(t, ret, &wants_write);
+		outcome(t, ret, &wants_write);
 	else
 		t->closing = false;
 	t->agreed |= SSL_is_init_finished(t->ssl);
@@ -515,7 +517,8 @@ static BIO *bio_of(const struct tls_pem *pem)
 }
 
 /* A key that is encrypted has nobody to ask for its password. */
-static int no_password(char *buf, int size, int writing, void *ctx)
+static int no_password(char *buf, /* NOLINT(readability-non-const-parameter): OpenSSL's type */
+    int size, int writing, void *ctx)
 {
 	(void)buf;
 	(void)size;

@@ -26,7 +26,7 @@ static void tell(const struct loading *l, config_complain_fn *whom,
 {
 	char text[1024];
 
-	if (part == TLS_ITSELF)
+	if (!file)
 		snprintf(text, sizeof(text), "%s:%u: '%s' of %s: %s", listener->at.file,
 		    listener->at.line, listener->tls_upgrade ? "tls-upgrade" : "tls",
 		    listener->text, why);
