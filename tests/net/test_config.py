@@ -95,7 +95,7 @@ def test_not_open_or_said_to_be(tabi, tmp_path, config):
         ("listen 127.0.0.1:1080\nbogus\n", "tabi.conf:2:1"),
         ("allow all\n", "listen"),
         ("listen 127.0.0.1:1080\nallow all rate 20mbit\n", "not in this version"),
-        ("listen 127.0.0.1:1080 tls cert.pem key.pem\nallow all\n", "not in this version"),
+        ("listen 127.0.0.1:1080 tls cert.pem key.pem\nallow all\n", "cert.pem: does not exist"),
     ),
 )
 def test_bad_configuration_is_refused(tabi, config, said):
