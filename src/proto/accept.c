@@ -384,11 +384,12 @@ static int http_authenticate(
 
 	if (!a->proved)
 		a->user_len = 0;
-	if (!(a->methods & AUTH_PASSWORD) || (q->n_credentials == 0 && a->methods & AUTH_NONE))
+	if (!(a->methods & AUTH_PASSWORD) ||
+	    (q->fields.n_credentials == 0 && a->methods & AUTH_NONE))
 		return a->methods & AUTH_NONE ? ask_caller(a) : no_method(a);
-	if (q->n_credentials == 0)
+	if (q->fields.n_credentials == 0)
 		return challenge(a, ERR_NO_METHOD, out);
-	rc = http_decode_basic(&q->credentials, buf, &credentials);
+	rc = http_decode_basic(&q->fields.credentials, buf, &credentials);
 	if (rc == 0) {
 		keep_credentials(a, &credentials);
 		a->state = ACCEPT_WAITS_AUTH;
@@ -410,11 +411,11 @@ static int http_judge(struct accept *a, const struct http_request *q)
 {
 	int rc;
 
-	if (q->n_host > 1 || (q->n_host == 0 && !q->http10))
+	if (q->fields.n_host > 1 || (q->fields.n_host == 0 && !q->http10))
 		return ERR_MALFORMED;
 	if (!http_text_is(&q->method, "CONNECT"))
 		return ERR_COMMAND;
-	if (q->has_body || q->n_credentials > 1)
+	if (http_has_body(q) || q->fields.n_credentials > 1)
 		return ERR_MALFORMED;
 	a->command = COMMAND_CONNECT;
 	rc = addr_parse((const char *)q->target.at, q->target.len, &a->target);

@@ -150,9 +150,10 @@ static void read_args(const struct source *src, const char *s, struct vector_lin
 
 static void read_line(const struct source *src, const char *s, struct vector *v)
 {
-	static const char *const words[] = {"offer", ">", "<", "auth", "request", "reply", "peer",
-	    "end", "more", "timeout", "rest", "chain", "to", "command", "listens", "done", "fail",
-	    "eof", "tls", "levels", "token", "level", "extended", "ident"};
+	static const char *const words[] = {"offer", ">", "<", ">>", "<<", "unfinished", "auth",
+	    "request", "reply", "peer", "end", "more", "timeout", "rest", "chain", "to", "command",
+	    "listens", "done", "fail", "eof", "tls", "levels", "token", "level", "extended",
+	    "ident"};
 	struct vector_line *line;
 	size_t n = strcspn(s, " ");
 	bool known = false;
