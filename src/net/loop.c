@@ -213,6 +213,12 @@ int watch_init(struct watch *watch, struct loop *loop, int fd, watch_fn *fn)
 	return 0;
 }
 
+void watch_move(struct watch *watch, int fd)
+{
+	watch_set(watch, 0);
+	watch->fd = fd;
+}
+
 static uint32_t epoll_events(unsigned events)
 {
 	uint32_t mask = 0;

@@ -70,6 +70,8 @@ struct watch {
 
 /* `fd` must be non-blocking. Waits for nothing yet. Returns 0 or -errno. */
 int watch_init(struct watch *watch, struct loop *loop, int fd, watch_fn *fn);
+/* Goes on with another descriptor, and waits for nothing yet. */
+void watch_move(struct watch *watch, int fd);
 /* Costs nothing where the set is what it was. 0 waits for nothing, not even errors. */
 void watch_set(struct watch *watch, unsigned events);
 /*

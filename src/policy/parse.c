@@ -381,6 +381,7 @@ static void set_defaults(struct policy *policy)
 	policy->set.timeout_ms[TIMEOUT_CONNECT] = 30 * 1000;
 	policy->set.timeout_ms[TIMEOUT_IDLE] = 2 * 3600 * 1000;
 	policy->set.timeout_ms[TIMEOUT_HALFCLOSE] = 5 * 60 * 1000;
+	policy->set.timeout_ms[TIMEOUT_KEEPALIVE] = 2 * 60 * 1000;
 	policy->set.timeout_ms[TIMEOUT_BIND] = 2 * 60 * 1000;
 	policy->set.timeout_ms[TIMEOUT_UDP] = 5 * 60 * 1000;
 	policy->set.timeout_ms[TIMEOUT_DRAIN] = 30 * 1000;

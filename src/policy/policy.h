@@ -16,6 +16,7 @@ enum timeout {
 	TIMEOUT_CONNECT,   /* request to connected, look-up included; 30 s */
 	TIMEOUT_IDLE,      /* nothing in either direction; 0 = never; 2 h */
 	TIMEOUT_HALFCLOSE, /* nothing moved since one side ended; 5 min */
+	TIMEOUT_KEEPALIVE, /* plain HTTP: from an answer to the next request; 2 min */
 	TIMEOUT_BIND,      /* BIND: from the first answer until the peer has come; 2 min */
 	TIMEOUT_UDP,       /* a UDP association that relays nothing; at least 2 min; 5 min */
 	TIMEOUT_DRAIN,     /* what a stop leaves live sessions; 30 s */

@@ -20,6 +20,7 @@ static const struct word timeouts[] = {
     {"connect", TIMEOUT_CONNECT},
     {"idle", TIMEOUT_IDLE},
     {"halfclose", TIMEOUT_HALFCLOSE},
+    {"keepalive", TIMEOUT_KEEPALIVE},
     {"bind", TIMEOUT_BIND},
     {"udp", TIMEOUT_UDP},
     {"drain", TIMEOUT_DRAIN},

@@ -8,6 +8,7 @@
 #include "proto/err.h"
 #include "proto/gss.h"
 #include "proto/http.h"
+#include "proto/httpfwd.h"
 #include "proto/mcast.h"
 #include "proto/socks4.h"
 #include "proto/socks5.h"
@@ -98,6 +99,13 @@ void accept_offer_extended(struct accept *a)
 void accept_offer_tls(struct accept *a)
 {
 	a->tls_offered = true;
+}
+
+void accept_init_http(struct accept *a, unsigned methods)
+{
+	accept_init(a, methods);
+	a->proto = PROTO_HTTP;
+	a->state = ACCEPT_AT_HTTP;
 }
 
 void accept_fini(struct accept *a)
@@ -404,30 +412,78 @@ static int http_authenticate(
 /*
  * The target of CONNECT is HOST:PORT and nothing else; the Host field has no say, but must be there
  * once (RFC 9112 section 3.2). CONNECT has no content: bytes behind the block belong to the tunnel,
- * and a body in between would be somebody's second opinion of where it begins. Two credentials are
- * two opinions of who asks.
+ * and a body in between would be somebody's second opinion of where it begins.
  */
-static int http_judge(struct accept *a, const struct http_request *q)
+static int http_judge_connect(struct accept *a, const struct http_request *q)
 {
 	int rc;
 
-	if (q->fields.n_host > 1 || (q->fields.n_host == 0 && !q->http10))
-		return ERR_MALFORMED;
-	if (!http_text_is(&q->method, "CONNECT"))
-		return ERR_COMMAND;
-	if (http_has_body(q) || q->fields.n_credentials > 1)
+	if (http_has_body(q))
 		return ERR_MALFORMED;
 	a->command = COMMAND_CONNECT;
 	rc = addr_parse((const char *)q->target.at, q->target.len, &a->target);
 	return rc != 0 ? rc : judge_target(a);
 }
 
+/* Another method asks for a page to be fetched. A body that comes along is in the way of another
+ * try on this connection, so the client is to make that on a new one. */
+static int http_judge_forward(struct accept *a, const struct http_request *q)
+{
+	int rc = httpfwd_judge(q, &a->target, &a->http_page);
+
+	if (rc != 0)
+		return rc;
+	a->http_page = NULL;
+	a->command = COMMAND_CONNECT;
+	a->forward = true;
+	a->for_us = httpfwd_is_for_us(q);
+	a->http_close |= http_has_body(q);
+	return judge_target(a);
+}
+
+/* Two credentials are two opinions of who asks. */
+static int http_judge(struct accept *a, const struct http_request *q)
+{
+	const struct http_fields *f = &q->fields;
+
+	if (f->n_host > 1 || (f->n_host == 0 && !q->http10) || f->n_credentials > 1)
+		return ERR_MALFORMED;
+	a->forward = false;
+	if (http_text_is(&q->method, "CONNECT"))
+		return http_judge_connect(a, q);
+	return http_judge_forward(a, q);
+}
+
+/* Reads a whole block and what it asks for. */
+static int http_ask(struct accept *a, struct wire_reader *in, struct wire_writer *out)
+{
+	size_t at = in->pos;
+	struct http_request q;
+	int rc = http_read_request(in, &q);
+
+	if (rc != WIRE_DONE)
+		return rc;
+	a->http_close = !http_is_persistent(&q);
+	a->http_head = http_text_is(&q.method, "HEAD");
+	rc = http_judge(a, &q);
+	if (rc == 0)
+		rc = http_authenticate(a, &q, out);
+	/* Who is asked for credentials sends all of it again. */
+	if (rc == WIRE_DONE && a->forward && a->state != ACCEPT_AT_HTTP) {
+		a->http_len = (uint16_t)(in->pos - at);
+		in->pos = at;
+	}
+	return rc;
+}
+
 static int step_http(struct accept *a, struct wire_reader *in, struct wire_writer *out)
 {
-	struct http_request q;
-	size_t left = wire_left(in);
+	size_t left;
 	int rc;
 
+	wire_read_bytes(in, a->http_skip);
+	a->http_skip = 0;
+	left = wire_left(in);
 	/* A block grows only by lines: without a new LF there is nothing new to say of it. So a
 	 * client that sends it byte by byte does not have it parsed at each. */
 	if (left < HTTP_HEAD_MAX && left >= a->http_seen &&
@@ -436,14 +492,9 @@ static int step_http(struct accept *a, struct wire_reader *in, struct wire_write
 		a->http_seen = (uint16_t)left;
 		return WIRE_MORE;
 	}
-	rc = http_read_request(in, &q);
+	rc = http_ask(a, in, out);
 	a->http_seen = rc == WIRE_MORE ? (uint16_t)left : 0;
-	if (rc != WIRE_DONE)
-		return rc;
-	a->http_close = !http_is_persistent(&q);
-	a->http_head = http_text_is(&q.method, "HEAD");
-	rc = http_judge(a, &q);
-	return rc != 0 ? rc : http_authenticate(a, &q, out);
+	return rc;
 }
 
 /* By the first byte alone, which stays in place: every reader begins with it (protocol.md 0.2). */
@@ -537,10 +588,8 @@ static void write_http_refusal(const struct accept *a, int err, struct wire_writ
 	};
 
 	answer.challenge = answer.status == 407;
-	if (err == ERR_COMMAND)
-		snprintf(text, sizeof(text),
-		    "This port is a proxy for SOCKS 4, 4A and 5 and for HTTP CONNECT; "
-		    "it serves no other HTTP method.");
+	if (err == ERR_COMMAND && a->http_page)
+		answer.text = a->http_page;
 	else
 		snprintf(text, sizeof(text), "This proxy could not serve the request: %s.",
 		    err_text(err));
@@ -649,6 +698,8 @@ void accept_auth_result(struct accept *a, bool ok, struct wire_writer *out)
 		a->state = ACCEPT_AT_REQUEST;
 		return;
 	}
+	if (a->forward)
+		a->http_skip = a->http_len;
 	rc = a->proto == PROTO_HTTP ? challenge(a, ERR_AUTH, out) : ERR_AUTH;
 	if (rc < 0)
 		accept_refuse(a, rc, out);
@@ -686,7 +737,8 @@ static void write_grant(const struct accept *a, const struct addr *bound, struct
 			socks5_write_answer(out, SOCKS5_SUCCEEDED, bound);
 		break;
 	case PROTO_HTTP:
-		http_write_established(out);
+		if (!a->forward)
+			http_write_established(out);
 		break;
 	}
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The server handshake as a machine: SOCKS4, 4A, 5 and HTTP CONNECT on one port, bytes in, bytes
- * and decisions out.
+ * The server handshake as a machine: SOCKS4, 4A, 5 and HTTP on one port, bytes in, bytes and
+ * decisions out.
  *
  * Theory of operation. The caller owns the connection and a buffer of bytes not yet understood. It
  * calls accept_step() with a cursor over that buffer and a writer for the answer, and does what the
  * returned event says; before it waits for anything it sends what the writer holds. The machine
  * consumes whole messages only, never a byte beyond the one it answers, so the same bytes give the
  * same events in pieces of any size, and what follows the request stays in the buffer: it is the
- * client's early data and belongs to the relay.
+ * client's early data and belongs to the relay. Of HTTP, CONNECT is such a request; one to be
+ * forwarded (`forward`, proto/httpfwd.h) is consumed by whoever forwards it: it stays in the buffer
+ * whole.
  *
  *     event           the caller then
  *     ACCEPT_MORE     waits for more bytes and calls accept_step() again with all it has
@@ -126,6 +128,9 @@ struct accept {
 	bool http_close;         /* the client will not use the connection again after an answer */
 	bool http_head;          /* HEAD: the answer has no body */
 	uint16_t http_seen;      /* bytes of the incomplete header block looked at in vain */
+	uint16_t http_len;       /* of the block of a request to be forwarded */
+	uint16_t http_skip;      /* bytes of such a block whose credentials were wrong */
+	const char *http_page;   /* constant text of a refusal, where it has one of its own */
 	uint8_t gss_levels;      /* that may be agreed on, GSS_LEVEL_BIT(); of the RFC or clear */
 	bool gss_nec_allowed;    /* clients may ask for the level in NEC's form... */
 	bool gss_nec;            /* ...and this one did: its octet is not wrapped, nor ours */
@@ -148,6 +153,8 @@ struct accept {
 	/* At ACCEPT_REQUEST. */
 	enum command command;
 	bool resolve_reverse; /* of COMMAND_RESOLVE: the name of an address is asked for */
+	bool forward;         /* of COMMAND_CONNECT: plain HTTP, to be forwarded */
+	bool for_us;          /* of `forward`: httpfwd_is_for_us(), nobody is to be connected */
 	struct addr target;
 };
 
@@ -170,6 +177,9 @@ void accept_prove(struct accept *a, enum auth_method method, const char *user, s
  * rather than without (protocol.md section 7.2).
  */
 void accept_offer_tls(struct accept *a);
+
+/* The same for a connection on which HTTP was spoken before: another request of it is awaited. */
+void accept_init_http(struct accept *a, unsigned methods);
 
 /* Wipes what is secret. The struct may then be freed or used again after accept_init(). */
 void accept_fini(struct accept *a);
@@ -233,9 +243,10 @@ void accept_gss_answer_level(
 
 /*
  * After ACCEPT_REQUEST: the answer. ERR_OK grants, with `bound` the address of the outgoing socket
- * (NULL or ADDR_NONE is sent as zeros); the relay may start behind the written bytes. Anything else
- * is the refusal that err.h maps it to. Also right at any earlier moment, for a timeout or a
- * shutdown: then it writes the refusal that the client can read at that point, or nothing.
+ * (NULL or ADDR_NONE is sent as zeros); the relay may start behind the written bytes, which are
+ * none where the request is to be forwarded. Anything else is the refusal that err.h maps it to.
+ * Also right at any earlier moment, for a timeout or a shutdown: then it writes the refusal that
+ * the client can read at that point, or nothing.
  *
  * BIND has two answers. ERR_OK to the request tells where the peer is awaited and leads to
  * ACCEPT_WAITS_PEER; the next call tells who has come (`bound` is then the peer's address), or why

@@ -79,11 +79,16 @@ static const struct err_row rows[] = {
 
     {ERR_HANDSHAKE_TIMEOUT, SOCKS5_GENERAL_FAILURE, 408, "handshake-timeout",
 	"the client did not finish its request in time"},
-    {ERR_IDLE, SOCKS5_GENERAL_FAILURE, 503, "idle", "nothing was sent for too long"},
+    {ERR_IDLE, SOCKS5_GENERAL_FAILURE, 504, "idle", "nothing was sent for too long"},
     {ERR_CLIENT_GONE, SOCKS5_GENERAL_FAILURE, 400, "client-gone", "the client left"},
     {ERR_CLIENT_RESET, SOCKS5_GENERAL_FAILURE, 502, "client-reset", "reset by the client"},
     {ERR_TARGET_RESET, SOCKS5_GENERAL_FAILURE, 502, "target-reset", "reset by the destination"},
     {ERR_SHUTDOWN, SOCKS5_GENERAL_FAILURE, 503, "shutdown", "the proxy is stopping"},
+
+    {ERR_ANSWER, SOCKS5_GENERAL_FAILURE, 502, "bad-answer",
+	"the destination's answer is not what HTTP allows"},
+    {ERR_ANSWER_TRUNCATED, SOCKS5_GENERAL_FAILURE, 502, "cut-answer",
+	"the destination closed before its answer was whole"},
 
     {ERR_PROXY_REPLY, SOCKS5_GENERAL_FAILURE, 502, "proxy-refused", "the proxy refused"},
     {ERR_PROXY_PROTOCOL, SOCKS5_GENERAL_FAILURE, 502, "proxy-protocol",

@@ -57,6 +57,10 @@ enum err {
 	ERR_TARGET_RESET = -1054,
 	ERR_SHUTDOWN = -1055, /* the server is stopping */
 
+	/* What a destination answers to a request that is forwarded. */
+	ERR_ANSWER = -1090,           /* it is no HTTP, or of two meanings, or beyond its limits */
+	ERR_ANSWER_TRUNCATED = -1091, /* the destination closed before it was whole */
+
 	/* Our client end: what a proxy answered. */
 	ERR_PROXY_REPLY = -1060,     /* the proxy refused; its code is kept beside */
 	ERR_PROXY_PROTOCOL = -1061,  /* the proxy does not speak what its URL says */

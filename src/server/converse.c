@@ -11,6 +11,7 @@
 #include "proto/err.h"
 #include "server/auth/auth.h"
 #include "server/auth/ident.h"
+#include "server/forward.h"
 #include "server/login.h"
 #include "server/request.h"
 #include "server/session.h"
@@ -192,7 +193,10 @@ static bool step(struct session *s)
 	case ACCEPT_REQUEST:
 		session_wait(s, WATCH_ERROR);
 		session_note(s);
-		request_begin(s);
+		if (s->hs->accept.for_us)
+			forward_answer(s);
+		else
+			request_begin(s);
 		break;
 	case ACCEPT_END:
 		session_end(s, err);
@@ -306,4 +310,27 @@ void converse_read(struct session *s)
 {
 	if (read_client(s))
 		converse(s);
+}
+
+int converse_again(struct session *s, const uint8_t *bytes, size_t n, bool eof)
+{
+	struct handshake *hs = calloc(1, sizeof(*hs));
+	uint8_t *in = malloc(n > INPUT_FIRST ? n : INPUT_FIRST);
+
+	if (!hs || !in) {
+		free(hs);
+		free(in);
+		return -ENOMEM;
+	}
+	if (n > 0)
+		memcpy(in, bytes, n);
+	hs->session = s;
+	hs->in = in;
+	hs->in_len = (uint32_t)n;
+	hs->in_cap = n > INPUT_FIRST ? (uint32_t)n : INPUT_FIRST;
+	hs->eof = eof;
+	accept_init_http(
+	    &hs->accept, offer_methods(s->config->policy, &s->client, s->listener->text));
+	s->hs = hs;
+	return !s->listener->client_ca || identify(s) ? 0 : ERR_TLS_CERT;
 }

@@ -9,6 +9,10 @@
 #ifndef TABI_SERVER_CONVERSE_H
 #define TABI_SERVER_CONVERSE_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 struct session;
 struct wire_writer;
 
@@ -29,6 +33,13 @@ int converse_answer(struct session *session, const struct wire_writer *out);
 /* What a client sends before its peer has come is kept for him, up to a bound; behind that it waits
  * in the kernel, as does the end of the stream. */
 void converse_early(struct session *session);
+
+/*
+ * A session without a handshake block gets one for another HTTP request of the same connection, of
+ * which the client has sent `n` bytes (copied) and perhaps its end. Returns 0 or -ENOMEM; never
+ * ends the session.
+ */
+int converse_again(struct session *session, const uint8_t *bytes, size_t n, bool eof);
 
 /* Stops what is under way, wipes and frees the handshake block. None is fine. */
 void converse_free(struct session *session);

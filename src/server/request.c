@@ -12,6 +12,7 @@
 #include "proto/err.h"
 #include "server/associate.h"
 #include "server/bind.h"
+#include "server/forward.h"
 #include "server/listener.h"
 #include "server/multicast.h"
 #include "server/onion.h"
@@ -190,6 +191,8 @@ static int dial(struct session *s, uint16_t port)
 {
 	struct handshake *hs = s->hs;
 
+	if (forward_resume(s))
+		return 0;
 	s->state = SESSION_DIAL;
 	return dial_start(&hs->dial, &s->worker->loop, hs->ips, hs->n_ips, port, on_dialled, s);
 }

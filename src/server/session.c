@@ -13,6 +13,7 @@
 #include "proto/err.h"
 #include "server/associate.h"
 #include "server/converse.h"
+#include "server/forward.h"
 #include "server/login.h"
 #include "server/multicast.h"
 #include "server/preface.h"
@@ -102,6 +103,7 @@ static void close_session(struct session *s)
 	converse_free(s);
 	associate_close(s->association);
 	s->association = NULL;
+	forward_free(s);
 	multicast_close(s->multicast);
 	s->multicast = NULL;
 	relay_close(&s->relay, sockets_gone);
@@ -153,15 +155,20 @@ static void refuse(struct session *s, int reason)
 
 void session_end(struct session *s, int reason)
 {
-	bool in_handshake = s->hs != NULL;
+	bool in_handshake = s->hs != NULL, in_order;
 
 	if (s->state == SESSION_LINGER || s->state == SESSION_CLOSED)
 		return;
 	if (in_handshake)
 		session_note(s);
+	in_order = forward_end(s, reason);
 	session_log(s, reason);
 	if (in_handshake && !session_client_is_gone(reason)) {
 		refuse(s, reason);
+		return;
+	}
+	if (!in_handshake && in_order && !session_client_is_gone(reason)) {
+		linger(s);
 		return;
 	}
 	/* What was cut short must not look complete. */
@@ -177,6 +184,19 @@ void session_end_all(struct worker *worker, int reason)
 
 	/* Memory goes later, from the loop: the ring does not change under us. */
 	for (unsigned n = worker->n_sessions; n > 0; n--, s = s->next) {
+		session_end(s, reason);
+		if (s->state == SESSION_LINGER)
+			close_session(s);
+	}
+}
+
+void session_end_resting(struct worker *worker, int reason)
+{
+	struct session *s = worker->sessions;
+
+	for (unsigned n = worker->n_sessions; n > 0; n--, s = s->next) {
+		if (s->state != SESSION_FORWARD || !forward_is_at_rest(s))
+			continue;
 		session_end(s, reason);
 		if (s->state == SESSION_LINGER)
 			close_session(s);
@@ -204,6 +224,7 @@ static void begin_relay(struct session *s)
 	int err;
 
 	s->state = SESSION_RELAY;
+	forward_free(s);
 	s->relay.half_closed = relay_half;
 	deadline_set(&s->deadline, &s->worker->idle);
 	err = relay_start(&s->relay, hs->in + hs->in_at, hs->in_len - hs->in_at);
@@ -225,8 +246,13 @@ static void join(struct session *s, int fd, const struct addr *told)
 	struct relay_end *target = &s->relay.end[RELAY_TARGET];
 	uint8_t buf[ACCEPT_OUTPUT_MAX];
 	struct wire_writer out = wire_writer_of(buf, sizeof(buf));
-	int err = watch_init(&target->watch, &s->worker->loop, fd, on_target_too_early);
+	int err = 0;
 
+	/* Of a request forwarded before it is still there. */
+	if (target->watch.fn)
+		watch_move(&target->watch, fd);
+	else
+		err = watch_init(&target->watch, &s->worker->loop, fd, on_target_too_early);
 	if (err) {
 		close(fd);
 		session_end(s, err);
@@ -234,6 +260,10 @@ static void join(struct session *s, int fd, const struct addr *told)
 	}
 	target->fd = fd;
 	session_note(s);
+	if (s->hs->accept.forward) {
+		forward_begin(s);
+		return;
+	}
 	accept_reply(&s->hs->accept, ERR_OK, told, &out);
 	err = converse_answer(s, &out);
 	if (err)
@@ -388,6 +418,9 @@ static void on_client(struct watch *watch, unsigned events)
 	case SESSION_MULTICAST:
 		multicast_work(s->multicast);
 		break;
+	case SESSION_FORWARD:
+		forward_on_client(s, events);
+		break;
 	case SESSION_LINGER:
 		discard(s);
 		break;
@@ -417,9 +450,10 @@ static void on_deadline(struct deadline_class *cls, struct deadline *deadline)
 		break;
 	case SESSION_RELAY:
 	case SESSION_ASSOCIATE:
+	case SESSION_FORWARD:
 	case SESSION_MULTICAST:
 		/* Bytes cost a flag, not a timer: whether any moved is looked at once a period. */
-		if (s->relay.moved)
+		if (s->relay.moved && cls != &s->worker->keepalive)
 			deadline_set(deadline, cls);
 		else
 			session_end(s, ERR_IDLE);
@@ -440,6 +474,7 @@ void session_deadlines_init(struct worker *w)
 	deadline_class_init(&w->bind, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->idle, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->halfclose, &w->loop, 0, on_deadline);
+	deadline_class_init(&w->keepalive, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->udp, &w->loop, 0, on_deadline);
 	deadline_class_init(&w->linger, &w->loop, LINGER_MS, on_deadline);
 }
@@ -453,6 +488,7 @@ void session_deadlines_change(struct worker *w)
 	deadline_class_change(&w->bind, ms[TIMEOUT_BIND]);
 	deadline_class_change(&w->idle, ms[TIMEOUT_IDLE]);
 	deadline_class_change(&w->halfclose, ms[TIMEOUT_HALFCLOSE]);
+	deadline_class_change(&w->keepalive, ms[TIMEOUT_KEEPALIVE]);
 	deadline_class_change(&w->udp, ms[TIMEOUT_UDP]);
 }
 
@@ -463,6 +499,7 @@ void session_deadlines_close(struct worker *w)
 	deadline_class_close(&w->bind);
 	deadline_class_close(&w->idle);
 	deadline_class_close(&w->halfclose);
+	deadline_class_close(&w->keepalive);
 	deadline_class_close(&w->udp);
 	deadline_class_close(&w->linger);
 }

@@ -24,6 +24,7 @@
 
 struct association;
 struct auth_check;
+struct forward;
 struct ident;
 struct gssapi;
 struct multicast;
@@ -69,6 +70,14 @@ enum session_state {
 	/* The success was told. The relay has both sockets; the handshake block is gone. Idle
 	   deadline. */
 	SESSION_RELAY,
+	/*
+	 * Plain HTTP is forwarded (server/forward.h): of one request the answer is awaited or on
+	 * its way, or the next one is awaited. The handshake block is gone. Idle deadline,
+	 * half-close deadline once the client has ended its half, keepalive deadline between
+	 * requests. Comes from DIAL, or RESOLVE where a connection is used again; left for
+	 * HANDSHAKE with the first byte of the next request, or the end.
+	 */
+	SESSION_FORWARD,
 	/*
 	 * UDP ASSOCIATE was granted. What the client sends on this connection is discarded, and its
 	 * end of stream ends all. The handshake block is gone, the target end of the relay never
@@ -127,8 +136,9 @@ struct session {
 	struct worker *worker;
 	struct config *config; /* a reference; `listener` and `rule` point into it */
 	const struct policy_listener *listener;
-	struct handshake *hs;            /* owned; NULL from RELAY or ASSOCIATE on */
+	struct handshake *hs;            /* owned; NULL from RELAY, FORWARD or ASSOCIATE on */
 	struct association *association; /* owned; of ASSOCIATE */
+	struct forward *forward;         /* owned; from the first FORWARD on, but in RELAY */
 	struct multicast *multicast;     /* owned; of MULTICAST */
 	struct deadline deadline;
 	uint64_t began; /* loop_now() */
@@ -194,6 +204,9 @@ void session_end(struct session *session, int reason);
 
 /* The same for all sessions of the worker; those that linger are closed too. */
 void session_end_all(struct worker *worker, int reason);
+
+/* The same for those that only wait for a request that may never come. */
+void session_end_resting(struct worker *worker, int reason);
 
 /* For server/request.c: the destination is connected through `fd`, which becomes the session's. */
 void session_connected(struct session *session, int fd);

@@ -9,6 +9,7 @@
 #include "proto/err.h"
 #include "proto/gss.h"
 #include "server/associate.h"
+#include "server/forward.h"
 #include "server/multicast.h"
 #include "server/preface.h"
 #include "server/request.h"
@@ -131,8 +132,16 @@ bool session_client_is_gone(int reason)
 	return reason == ERR_CLIENT_GONE || reason == ERR_CLIENT_RESET;
 }
 
-/* A client that left without a word is no news: a port scan, a health
- * check. */
+void session_forget_request(struct session *s)
+{
+	free(s->labels);
+	s->labels = NULL;
+	s->user_len = s->claim_len = s->name_len = 0;
+	s->command = COMMAND_NONE;
+	s->decided = s->has_address = false;
+	s->rule = NULL;
+}
+
 static void log_protection(struct log_record *rec, const struct session *s)
 {
 	static const char *const names[] = {
@@ -145,6 +154,45 @@ static void log_protection(struct log_record *rec, const struct session *s)
 		log_text(rec, "protection", names[s->protection - 1]);
 }
 
+/* Who asked for what, and what was said to it. */
+static void log_request(struct log_record *rec, const struct session *s)
+{
+	log_client(rec, s);
+	if (s->command != COMMAND_NONE)
+		log_text(rec, "command", command_name(s->command));
+	if (s->decided)
+		log_text(rec, "method", auth_method_name(s->method));
+	log_protection(rec, s);
+	if (s->user_len > 0)
+		log_bytes(rec, "user", s->labels, s->user_len);
+	if (s->claim_len > 0)
+		log_bytes(rec, "userid", s->labels + s->user_len, s->claim_len);
+	log_destination(rec, s);
+	log_ends(rec, s);
+	log_found(rec, s);
+	log_verdict(rec, s);
+}
+
+void session_log_request(const struct session *s, const struct forwarded *what, int reason)
+{
+	struct log_record rec;
+
+	if (!log_enabled(LOG_AT_INFO))
+		return;
+	log_begin(&rec, LOG_AT_INFO, "request");
+	log_request(&rec, s);
+	log_text(&rec, "http", what->method);
+	if (what->status > 0)
+		log_number(&rec, "status", (uint64_t)what->status);
+	log_number(&rec, "up", what->up);
+	log_number(&rec, "down", what->down);
+	log_seconds(&rec, "seconds", loop_now(&s->worker->loop) - what->began);
+	log_text(&rec, "reason", err_word(reason));
+	log_end(&rec);
+}
+
+/* A client that left without a word is no news: a port scan, a health
+ * check. */
 void session_log(const struct session *s, int reason)
 {
 	bool silent = session_client_is_gone(reason) && s->proto == PROTO_NONE;
@@ -153,20 +201,9 @@ void session_log(const struct session *s, int reason)
 	if (!log_enabled(silent ? LOG_AT_DEBUG : LOG_AT_INFO))
 		return;
 	log_begin(&rec, silent ? LOG_AT_DEBUG : LOG_AT_INFO, "session");
-	log_client(&rec, s);
-	if (s->command != COMMAND_NONE)
-		log_text(&rec, "command", command_name(s->command));
-	if (s->decided)
-		log_text(&rec, "method", auth_method_name(s->method));
-	log_protection(&rec, s);
-	if (s->user_len > 0)
-		log_bytes(&rec, "user", s->labels, s->user_len);
-	if (s->claim_len > 0)
-		log_bytes(&rec, "userid", s->labels + s->user_len, s->claim_len);
-	log_destination(&rec, s);
-	log_ends(&rec, s);
-	log_found(&rec, s);
-	log_verdict(&rec, s);
+	log_request(&rec, s);
+	if (forward_count(s) > 0)
+		log_number(&rec, "requests", forward_count(s));
 	log_number(&rec, "up", s->relay.end[RELAY_TARGET].sent);
 	log_number(&rec, "down", s->relay.end[RELAY_CLIENT].sent);
 	if (s->association)

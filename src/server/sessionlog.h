@@ -9,6 +9,7 @@
 #define TABI_SERVER_SESSIONLOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct session;
 
@@ -20,6 +21,20 @@ bool session_client_is_gone(int reason);
 
 /* The one line of a session that ends, for a reason from proto/err.h. */
 void session_log(const struct session *session, int reason);
+
+/* What the line of a request that was forwarded tells beside what session_log() would. */
+struct forwarded {
+	const char *method; /* as the client sent it, perhaps cut; of checked characters */
+	int status;         /* of the answer, 0 where there was none */
+	uint64_t up, down;  /* bytes */
+	uint64_t began;     /* loop_now() */
+};
+
+/* The one line of a request that was forwarded. */
+void session_log_request(const struct session *session, const struct forwarded *what, int reason);
+
+/* What was noted of a request is not told again. */
+void session_forget_request(struct session *session);
 
 /* Every failure has its line, for HTTP lets a client try again and a session's own line comes late.
  * `why` says more, or is NULL. */

@@ -70,6 +70,7 @@ static void drain(struct worker *w, int ms)
 		finish(w);
 	else
 		timer_start(&w->drain, ms > 0 ? (uint64_t)ms : 0);
+	session_end_resting(w, ERR_SHUTDOWN);
 }
 
 static void stop(struct worker *w)

@@ -37,7 +37,7 @@ struct worker {
 	struct auth *auth;
 
 	/* One list of deadlines for each time limit of a session. */
-	struct deadline_class handshake, connect, bind, idle, halfclose, udp, linger;
+	struct deadline_class handshake, connect, bind, idle, halfclose, keepalive, udp, linger;
 
 	struct session *sessions; /* ring through the first one; NULL when none */
 	unsigned n_sessions, max_sessions;

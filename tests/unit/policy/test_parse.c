@@ -32,6 +32,7 @@ static void defaults(void **state)
 	assert_int_equal(p->set.timeout_ms[TIMEOUT_CONNECT], 30000);
 	assert_int_equal(p->set.timeout_ms[TIMEOUT_IDLE], 7200000);
 	assert_int_equal(p->set.timeout_ms[TIMEOUT_HALFCLOSE], 300000);
+	assert_int_equal(p->set.timeout_ms[TIMEOUT_KEEPALIVE], 120000);
 	assert_int_equal(p->set.timeout_ms[TIMEOUT_DRAIN], 30000);
 	assert_int_equal(p->set.n_resolvers, 0);
 	assert_int_equal(p->methods, AUTH_NONE);
@@ -40,11 +41,11 @@ static void defaults(void **state)
 
 static void settings(void **state)
 {
-	struct policy *p =
-	    fixture_policy("workers 7\nuser nobody\nlog level debug json file /var/log/t\n"
-			   "relay copy\ntimeout handshake 500ms\ntimeout connect 2m\n"
-			   "timeout idle 0\ntimeout halfclose 1h\ntimeout drain 7d\n"
-			   "sandbox off\nresolver 192.0.2.1 2001:db8::1 [::1]:5353\n");
+	struct policy *p = fixture_policy(
+	    "workers 7\nuser nobody\nlog level debug json file /var/log/t\n"
+	    "relay copy\ntimeout handshake 500ms\ntimeout connect 2m\n"
+	    "timeout idle 0\ntimeout halfclose 1h\ntimeout keepalive 5s\ntimeout drain 7d\n"
+	    "sandbox off\nresolver 192.0.2.1 2001:db8::1 [::1]:5353\n");
 
 	(void)state;
 	assert_int_equal(p->set.workers, 7);
@@ -59,6 +60,7 @@ static void settings(void **state)
 	assert_int_equal(p->set.timeout_ms[TIMEOUT_CONNECT], 120000);
 	assert_int_equal(p->set.timeout_ms[TIMEOUT_IDLE], 0);
 	assert_int_equal(p->set.timeout_ms[TIMEOUT_HALFCLOSE], 3600000);
+	assert_int_equal(p->set.timeout_ms[TIMEOUT_KEEPALIVE], 5000);
 	assert_int_equal(p->set.timeout_ms[TIMEOUT_DRAIN], 604800000);
 	assert_int_equal(p->set.n_resolvers, 3);
 	assert_int_equal(p->set.resolvers[0].port, 53);
