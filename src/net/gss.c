@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <gssapi/gssapi.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,6 +145,60 @@ int gss_message_unwrap(struct gss_ctx_id_struct *context, bool confidential, con
     size_t len, uint8_t *buf, size_t size, size_t *ret_len)
 {
 	return unwrap_into(context, confidential, false, data, len, buf, size, ret_len);
+}
+
+/* ---- the client's side of a context ---- */
+
+static int import_name(const char *service, gss_name_t *ret_name)
+{
+	gss_buffer_desc text = buffer_of(service, strlen(service));
+	OM_uint32 minor;
+	gss_OID type = strchr(service, '/') ? GSS_C_NO_OID : GSS_C_NT_HOSTBASED_SERVICE;
+
+	return GSS_ERROR(gss_import_name(&minor, &text, type, ret_name)) ? ERR_PROXY_AUTH : 0;
+}
+
+static void explain(OM_uint32 major, OM_uint32 minor, char *why, size_t size)
+{
+	gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
+	OM_uint32 ignored, context = 0;
+
+	if (GSS_ERROR(gss_display_status(&ignored, minor ? minor : major,
+		minor ? GSS_C_MECH_CODE : GSS_C_GSS_CODE, GSS_C_NO_OID, &context, &text)))
+		return;
+	snprintf(why, size, "%.*s", (int)text.length, (char *)text.value);
+	gss_release_buffer(&ignored, &text);
+}
+
+int gss_initiate(struct gss_ctx_id_struct **context, const char *service, bool datagrams,
+    const void *token, size_t len, uint8_t *buf, size_t size, size_t *ret_len, char *why,
+    size_t why_size)
+{
+	const OM_uint32 flags = GSS_C_MUTUAL_FLAG | GSS_C_REPLAY_FLAG | GSS_C_INTEG_FLAG |
+				GSS_C_CONF_FLAG | (datagrams ? 0 : GSS_C_SEQUENCE_FLAG);
+	gss_buffer_desc in = buffer_of(token, len), out = GSS_C_EMPTY_BUFFER;
+	gss_name_t name = GSS_C_NO_NAME;
+	OM_uint32 major, minor, ignored;
+	int err = import_name(service, &name);
+
+	snprintf(why, why_size, "not a service");
+	*ret_len = 0;
+	if (err)
+		return err;
+	major = gss_init_sec_context(&minor, GSS_C_NO_CREDENTIAL, context, name, GSS_C_NO_OID,
+	    flags, GSS_C_INDEFINITE, GSS_C_NO_CHANNEL_BINDINGS, len > 0 ? &in : GSS_C_NO_BUFFER,
+	    NULL, &out, NULL, NULL);
+	if (GSS_ERROR(major)) {
+		explain(major, minor, why, why_size);
+		err = ERR_PROXY_AUTH;
+	} else {
+		err = put(&out, buf, size, ret_len);
+	}
+	gss_release_buffer(&ignored, &out);
+	gss_release_name(&ignored, &name);
+	if (err)
+		return err;
+	return major & GSS_S_CONTINUE_NEEDED ? 0 : 1;
 }
 
 /* ---- the stream, inward ---- */

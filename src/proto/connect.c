@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "proto/connect_gss.h"
 #include "proto/err.h"
 #include "proto/http.h"
 #include "proto/mcast.h"
@@ -144,9 +145,15 @@ static int start_socks4(struct connect *c, const struct addr *target, struct wir
 /* "None" is offered beside the password: a proxy that asks for none should not have to refuse. */
 static int start_socks5(struct connect *c, struct wire_writer *out)
 {
-	static const uint8_t methods[] = {SOCKS5_METHOD_NONE, SOCKS5_METHOD_PASSWORD};
+	uint8_t methods[3] = {SOCKS5_METHOD_NONE}, n = 1;
 
-	socks5_write_greeting(out, methods, has_credentials(hop_of(c)) ? 2 : 1);
+	if (c->gss)
+		methods[n++] = SOCKS5_METHOD_GSSAPI;
+	if (has_credentials(hop_of(c)))
+		methods[n++] = SOCKS5_METHOD_PASSWORD;
+	socks5_write_greeting(out, methods, n);
+	c->gss_rounds = 0;
+	c->gss_complete = c->gss_skipped = false;
 	c->stage = CONNECT_AT_METHOD;
 	return WIRE_DONE;
 }
@@ -249,6 +256,10 @@ static int step_method(struct connect *c, struct wire_reader *in, struct wire_wr
 		return ask_socks5(c, out);
 	if (method == SOCKS5_METHOD_UNACCEPTABLE)
 		return refused(c, ERR_PROXY_NO_METHOD, method);
+	if (method == SOCKS5_METHOD_GSSAPI && c->gss) {
+		c->stage = CONNECT_WAITS_GSS_CONTEXT;
+		return WIRE_DONE;
+	}
 	/* A method that was not offered, which RFC 1928 does not let it choose. */
 	if (method != SOCKS5_METHOD_PASSWORD || !has_credentials(hop_of(c)))
 		return ERR_PROXY_PROTOCOL;
@@ -391,24 +402,53 @@ static int step(struct connect *c, struct wire_reader *in, struct wire_writer *o
 		return step_method(c, in, out);
 	case CONNECT_AT_AUTH:
 		return step_auth(c, in, out);
+	case CONNECT_AT_GSS_CONTEXT:
+	case CONNECT_AT_GSS_LEVEL:
+		return connect_gss_step(c, in);
+	case CONNECT_AT_REQUEST:
+		return ask_socks5(c, out);
 	case CONNECT_AT_REPLY:
 		return step_reply(c, in);
+	case CONNECT_WAITS_GSS_CONTEXT:
+	case CONNECT_WAITS_GSS_LEVEL:
+	case CONNECT_WAITS_GSS_ANSWER:
 	case CONNECT_AT_END:
 		break;
 	}
 	return WIRE_DONE;
 }
 
+/* What the caller has to do before anything can go on, or CONNECT_MORE. */
+static enum connect_event asks_caller(struct connect *c)
+{
+	switch (c->stage) {
+	case CONNECT_AT_START:
+		if (!wants_tls(hop_of(c)))
+			break;
+		c->stage = CONNECT_AT_TLS;
+		return CONNECT_TLS;
+	case CONNECT_WAITS_GSS_CONTEXT:
+		return CONNECT_GSS_CONTEXT;
+	case CONNECT_WAITS_GSS_LEVEL:
+		return CONNECT_GSS_LEVEL;
+	case CONNECT_WAITS_GSS_ANSWER:
+		return CONNECT_GSS_ANSWER;
+	default:
+		break;
+	}
+	return CONNECT_MORE;
+}
+
 enum connect_event connect_step(struct connect *c, struct wire_reader *in, struct wire_writer *out)
 {
+	enum connect_event event;
 	int rc;
 
 	/* Each turn consumes a message or starts the next hop, of which there is an end. */
 	while (c->err == 0 && c->stage != CONNECT_AT_END) {
-		if (c->stage == CONNECT_AT_START && wants_tls(hop_of(c))) {
-			c->stage = CONNECT_AT_TLS;
-			return CONNECT_TLS;
-		}
+		event = asks_caller(c);
+		if (event != CONNECT_MORE)
+			return event;
 		rc = step(c, in, out);
 		if (rc == WIRE_MORE)
 			return CONNECT_MORE;
@@ -444,7 +484,7 @@ enum connect_event connect_eof(struct connect *c, struct wire_reader *in)
 	event = connect_step(c, in, &out);
 	/* The last bytes may hold credentials. */
 	explicit_bzero(unsent, sizeof(unsent));
-	if (event != CONNECT_MORE && event != CONNECT_TLS)
+	if (event == CONNECT_DONE || event == CONNECT_FAILED)
 		return event;
 	/* What the step went on to say will never be sent, so the failure is where it was before.
 	 */

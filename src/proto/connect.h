@@ -18,14 +18,24 @@
 #define TABI_PROTO_CONNECT_H
 
 #include "proto/accept.h"
+#include "proto/gss.h"
 #include "proto/url.h"
 
 enum connect_event {
-	CONNECT_MORE,   /* send what the writer holds, then read at most `want` bytes and step again
-			 */
-	CONNECT_TLS,    /* start TLS with the hop at `hop`, whose name or address its certificate
-			   must be for; then step again, with what comes out of TLS. What is left in
-			   the reader is TLS's already */
+	CONNECT_MORE, /* send what the writer holds, then read at most `want` bytes and step again
+		       */
+	CONNECT_TLS,  /* start TLS with the hop at `hop`, whose name or address its certificate
+			 must be for; then step again, with what comes out of TLS. What is left in
+			 the reader is TLS's already */
+	/*
+	 * GSS-API with the hop at `hop` (RFC 1961), where connect_use_gss() was called; the last
+	 * `token_len` bytes that were consumed are the proxy's token. The first comes without one.
+	 */
+	CONNECT_GSS_CONTEXT, /* establish the context; then connect_gss_context() */
+	CONNECT_GSS_LEVEL,   /* wrap `gss_level` (not where `gss_nec`); then connect_gss_level() */
+	CONNECT_GSS_ANSWER,  /* unwrap the token (not where `gss_nec`); then connect_gss_answer(),
+				and protect everything from here on: what is left in the reader is
+				protected already */
 	CONNECT_DONE,   /* the stream now belongs to the target; `bound` is what the last proxy said
 			 */
 	CONNECT_FAILED, /* `err`, `hop`, `stage` and `code` say what, where and why */
@@ -36,14 +46,21 @@ enum connect_stage {
 	CONNECT_AT_TLS,    /* of a hop with TLS: that was asked for */
 	CONNECT_AT_METHOD, /* SOCKS5: greeting sent */
 	CONNECT_AT_AUTH,   /* SOCKS5: RFC 1929 sent */
-	CONNECT_AT_REPLY,  /* request sent */
+	/* SOCKS5 with GSS-API: the proxy's frame is awaited, or the caller. */
+	CONNECT_WAITS_GSS_CONTEXT,
+	CONNECT_AT_GSS_CONTEXT,
+	CONNECT_WAITS_GSS_LEVEL,
+	CONNECT_AT_GSS_LEVEL,
+	CONNECT_WAITS_GSS_ANSWER,
+	CONNECT_AT_REQUEST, /* SOCKS5: protection is agreed on, nothing asked */
+	CONNECT_AT_REPLY,   /* request sent */
 	CONNECT_AT_END,
 };
 
 /* Longest output of one step. */
 #define CONNECT_OUTPUT_MAX 2048
-/* Longest message of a proxy that is read: an HTTP header block. */
-#define CONNECT_INPUT_MAX 16384
+/* Longest message of a proxy that is read: a frame of GSS-API; without, an HTTP header block. */
+#define CONNECT_INPUT_MAX GSS_FRAME_MAX
 
 /* Open for reading; written by this module only. */
 struct connect {
@@ -58,6 +75,14 @@ struct connect {
 	int code; /* after CONNECT_FAILED: the proxy's own code where it sent one (method 255, RFC
 		     1929 status, REP, CD, HTTP status), else -1 */
 	struct addr bound;
+
+	bool gss;           /* offered to every hop that speaks SOCKS5 */
+	bool gss_nec;       /* in NEC's form, where the level is not wrapped */
+	uint8_t gss_level;  /* to ask for */
+	uint8_t gss_rounds; /* of the hop */
+	bool gss_complete;  /* our side of the context stands */
+	bool gss_skipped;   /* a frame that said nothing was let pass */
+	uint16_t token_len; /* at CONNECT_GSS_... */
 };
 
 /* `n_hops` is at least 1. A hop that cannot be asked for what follows it (SOCKS4 and an IPv6
@@ -67,6 +92,22 @@ struct connect {
  * answer, of the kind that was asked for. */
 void connect_init(struct connect *c, const struct url *hops, size_t n_hops, enum command command,
     const struct addr *target);
+
+/* Directly behind connect_init(): GSS-API is offered too, and that level of protection asked for
+ * (any of enum gss_level). A stronger one is fine, a weaker one is ERR_GSS_LEVEL. */
+void connect_use_gss(struct connect *c, enum gss_level level, bool nec);
+
+/*
+ * After CONNECT_GSS_CONTEXT: our next token, and whether our side now stands; it may without a
+ * token. `out` has room for the token. A caller that cannot go on calls nothing and gives up.
+ */
+void connect_gss_context(
+    struct connect *c, bool complete, const void *token, size_t len, struct wire_writer *out);
+/* After CONNECT_GSS_LEVEL: the octet, wrapped. */
+void connect_gss_level(struct connect *c, const void *token, size_t len, struct wire_writer *out);
+/* After CONNECT_GSS_ANSWER: the token unwrapped, or NULL where it could not be. Returns the enum
+ * gss_level in force from here on, or a negative error, with which connect_step() then fails. */
+int connect_gss_answer(struct connect *c, const uint8_t *octets, size_t len);
 
 /* Consumes whole messages from `in`; on CONNECT_MORE nothing of an incomplete one. `out` must have
  * room for CONNECT_OUTPUT_MAX bytes. */

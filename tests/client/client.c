@@ -6,6 +6,9 @@
  *   --ca FILE        trust these alone (default: whom the system trusts)
  *   --insecure       trust anybody
  *   --cert FILE      our own certificate, with --key FILE
+ *   --gss LEVEL      GSS-API with SOCKS5, and ask for that level (a number of RFC 1961)
+ *   --service NAME   of which a ticket is presented; rcmd unless said
+ *   --nec            ask in NEC's form
  *
  * It blocks, for it has nothing else to do. Exit status: 0 when the stream has ended as it should,
  * 1 when the chain refused, 2 when called wrongly, 3 when the stream broke; why is one word on
@@ -26,6 +29,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/gss.h"
 #include "net/layer.h"
 #include "net/tls.h"
 #include "proto/connect.h"
@@ -40,7 +44,11 @@ struct client {
 	struct tls_context *tls;
 	struct layer *layer; /* the innermost one */
 	int fd;
-	uint8_t in[CONNECT_INPUT_MAX]; /* of the proxies, not yet understood */
+	int gss_level; /* -1: no GSS-API */
+	bool nec;
+	const char *service;
+	struct gss_ctx_id_struct *context; /* of the hop, until it is a layer's */
+	uint8_t in[CONNECT_INPUT_MAX];     /* of the proxies, not yet understood */
 	size_t in_len;
 };
 
@@ -73,13 +81,16 @@ static struct tls_pem pem_of_file(const char *path)
 	return (struct tls_pem){data, n};
 }
 
-static void read_options(struct tls_client_options *tls, int argc, char **argv)
+static void read_options(struct client *c, struct tls_client_options *tls, int argc, char **argv)
 {
 	static const struct option options[] = {
 	    {"ca", required_argument, NULL, 'a'},
 	    {"insecure", no_argument, NULL, 'i'},
 	    {"cert", required_argument, NULL, 'c'},
 	    {"key", required_argument, NULL, 'k'},
+	    {"gss", required_argument, NULL, 'g'},
+	    {"service", required_argument, NULL, 's'},
+	    {"nec", no_argument, NULL, 'n'},
 	    {NULL, 0, NULL, 0},
 	};
 	int option;
@@ -93,6 +104,12 @@ static void read_options(struct tls_client_options *tls, int argc, char **argv)
 			tls->certificate = pem_of_file(optarg);
 		else if (option == 'k')
 			tls->key = pem_of_file(optarg);
+		else if (option == 'g')
+			c->gss_level = atoi(optarg);
+		else if (option == 's')
+			c->service = optarg;
+		else if (option == 'n')
+			c->nec = true;
 		else
 			exit(2);
 	}
@@ -200,6 +217,82 @@ static void start_tls(struct client *c, const struct addr *proxy)
 		die_of(1, c, err);
 }
 
+/* ---- GSS-API ---- */
+
+static uint8_t token[GSS_TOKEN_MAX], framed[GSS_FRAME_MAX + CONNECT_OUTPUT_MAX];
+
+/* `theirs` is the proxy's token, in place. */
+static void gss_context(struct client *c, struct connect *m, const uint8_t *theirs)
+{
+	struct wire_writer out = wire_writer_of(framed, sizeof(framed));
+	char host[ADDR_NAME_MAX + 1], service[ADDR_NAME_MAX + 100], why[200];
+	size_t len;
+	int ret;
+
+	snprintf(
+	    service, sizeof(service), "%s@%s", c->service, host_of(&c->hops[m->hop].proxy, host));
+	ret = gss_initiate(&c->context, service, false, theirs, m->token_len, token, sizeof(token),
+	    &len, why, sizeof(why));
+	if (ret < 0)
+		die(1, err_word(ret), why);
+	connect_gss_context(m, ret == 1, token, len, &out);
+	send_all(c, framed, out.len, 1);
+}
+
+static void gss_level(struct client *c, struct connect *m)
+{
+	struct wire_writer out = wire_writer_of(framed, sizeof(framed));
+	size_t len = 1;
+	int err = 0;
+
+	token[0] = m->gss_level;
+	if (!m->gss_nec)
+		err = gss_message_wrap(
+		    c->context, false, &m->gss_level, 1, token, sizeof(token), &len);
+	if (err)
+		die_of(1, c, err);
+	connect_gss_level(m, token, len, &out);
+	send_all(c, framed, out.len, 1);
+}
+
+/* What was read behind the answer is protected already. */
+static void gss_answer(struct client *c, struct connect *m, const uint8_t *theirs)
+{
+	size_t len = m->token_len;
+	int level, err = 0;
+
+	if (m->gss_nec)
+		memcpy(token, theirs, len);
+	else
+		err =
+		    gss_message_unwrap(c->context, false, theirs, len, token, sizeof(token), &len);
+	level = connect_gss_answer(m, err ? NULL : token, len);
+	if (level > GSS_LEVEL_CLEAR) {
+		err = gss_layer_new(&c->layer, c->fd, c->layer, c->context,
+		    level == GSS_LEVEL_CONFIDENTIAL, c->in, c->in_len);
+		if (err)
+			die_of(1, c, err);
+		c->context = NULL;
+		c->in_len = 0;
+	}
+	gss_context_free(c->context);
+	c->context = NULL;
+}
+
+static bool gss_step(
+    struct client *c, struct connect *m, enum connect_event event, const uint8_t *theirs)
+{
+	if (event == CONNECT_GSS_CONTEXT)
+		gss_context(c, m, theirs);
+	else if (event == CONNECT_GSS_LEVEL)
+		gss_level(c, m);
+	else if (event == CONNECT_GSS_ANSWER)
+		gss_answer(c, m, theirs);
+	else
+		return false;
+	return true;
+}
+
 /* Reads at most what the machine wants: the rest is the stream's. Returns false at its end. */
 static bool read_more(struct client *c, size_t want)
 {
@@ -217,25 +310,32 @@ static bool read_more(struct client *c, size_t want)
 
 static void go_through(struct client *c, const struct addr *target)
 {
+	static uint8_t theirs[GSS_TOKEN_MAX];
 	uint8_t asked[CONNECT_OUTPUT_MAX];
 	enum connect_event event;
 	struct connect machine;
 	bool ended = false;
 
 	connect_init(&machine, c->hops, c->n_hops, COMMAND_CONNECT, target);
+	if (c->gss_level >= 0)
+		connect_use_gss(&machine, (enum gss_level)c->gss_level, c->nec);
 	do {
 		struct wire_reader in = wire_reader_of(c->in, c->in_len);
 		struct wire_writer out = wire_writer_of(asked, sizeof(asked));
 
 		event = ended ? connect_eof(&machine, &in) : connect_step(&machine, &in, &out);
+		if (machine.token_len > 0)
+			memcpy(theirs, c->in + in.pos - machine.token_len, machine.token_len);
 		memmove(c->in, c->in + in.pos, c->in_len - in.pos);
 		c->in_len -= in.pos;
 		send_all(c, asked, out.len, 1);
 		if (event == CONNECT_TLS)
 			start_tls(c, &c->hops[machine.hop].proxy);
+		else if (gss_step(c, &machine, event, theirs))
+			continue;
 		else if (event == CONNECT_MORE)
 			ended = !read_more(c, machine.want);
-	} while (event == CONNECT_MORE || event == CONNECT_TLS);
+	} while (event != CONNECT_DONE && event != CONNECT_FAILED);
 	if (event == CONNECT_FAILED)
 		die_of(1, c, machine.err);
 }
@@ -326,11 +426,13 @@ int main(int argc, char **argv)
 	const char *why;
 
 	signal(SIGPIPE, SIG_IGN);
-	read_options(&tls, argc, argv);
+	c.gss_level = -1;
+	c.service = "rcmd";
+	read_options(&c, &tls, argc, argv);
 	if (argc - optind != 2)
 		die(2, "usage",
-		    "client [--ca FILE] [--insecure] [--cert FILE --key FILE] CHAIN "
-		    "HOST:PORT");
+		    "client [--ca FILE] [--insecure] [--cert FILE --key FILE] "
+		    "[--gss LEVEL [--service NAME] [--nec]] CHAIN HOST:PORT");
 	read_chain(&c, argv[optind]);
 	if (addr_parse(argv[optind + 1], strlen(argv[optind + 1]), &target) != 0)
 		die(2, argv[optind + 1], "not HOST:PORT");

@@ -103,6 +103,37 @@ static void deliver(struct outcome *o, const uint8_t *data)
 	free(copy);
 }
 
+/* What a library would make of the tokens: complete by the first bit of theirs, ours of up to three
+ * bytes; the level is wrapped behind a W. */
+static void answer_gss(struct outcome *o, const uint8_t *data)
+{
+	uint8_t asked[64], level[2] = {'W', o->c.gss_level};
+	struct wire_writer out = wire_writer_of(asked, sizeof(asked));
+	const uint8_t *token = data + o->consumed - o->c.token_len;
+	uint8_t first = o->c.token_len > 0 ? token[0] : 6;
+	int rc;
+
+	CHECK(o->c.gss && o->c.token_len <= o->consumed);
+	if (o->event == CONNECT_GSS_CONTEXT) {
+		connect_gss_context(&o->c, first & 1, "abc", first >> 1 & 3, &out);
+	} else if (o->event == CONNECT_GSS_LEVEL) {
+		connect_gss_level(&o->c, level + o->c.gss_nec, 2u - o->c.gss_nec, &out);
+	} else {
+		rc = connect_gss_answer(&o->c, token, o->c.token_len);
+		CHECK((rc < 0) == (o->c.err != 0));
+		CHECK(rc < 0 || (rc <= GSS_LEVEL_CONFIDENTIAL && rc == token[0]));
+	}
+	CHECK(!out.failed && out.len <= sizeof(o->said) - o->n_said);
+	memcpy(o->said + o->n_said, asked, out.len);
+	o->n_said += out.len;
+}
+
+static bool asks_gss(enum connect_event event)
+{
+	return event == CONNECT_GSS_CONTEXT || event == CONNECT_GSS_LEVEL ||
+	       event == CONNECT_GSS_ANSWER;
+}
+
 /* At the end of the bytes the connection ends, and then the machine has made up its mind. */
 static void finish(struct outcome *o, const uint8_t *data)
 {
@@ -120,9 +151,13 @@ static void finish(struct outcome *o, const uint8_t *data)
 static void feed(struct outcome *o, enum cut cut, unsigned *seed, const uint8_t *data, size_t size)
 {
 	deliver(o, data);
-	while (o->event == CONNECT_TLS || (o->event == CONNECT_MORE && o->shown < size)) {
-		/* The same bytes stand for what comes out of TLS. */
-		size_t n = o->event == CONNECT_TLS ? 0 : next_piece(o, cut, seed);
+	while (o->event == CONNECT_TLS || asks_gss(o->event) ||
+	       (o->event == CONNECT_MORE && o->shown < size)) {
+		/* The same bytes stand for what comes out of TLS, and of GSS-API's protection. */
+		size_t n = o->event == CONNECT_MORE ? next_piece(o, cut, seed) : 0;
+
+		if (asks_gss(o->event))
+			answer_gss(o, data);
 
 		o->shown += n < size - o->shown ? n : size - o->shown;
 		deliver(o, data);
@@ -140,6 +175,8 @@ static void run(struct outcome *o, enum cut cut, const uint8_t choices[static 4]
 
 	memset(o, 0, sizeof(*o));
 	connect_init(&o->c, hops, n_hops, command, &target);
+	if (choices[3] & 0x80)
+		connect_use_gss(&o->c, choices[3] & 3, choices[3] & 4);
 	feed(o, cut, &seed, data, size);
 	if (o->event == CONNECT_DONE && command == COMMAND_BIND) {
 		connect_await_peer(&o->c);

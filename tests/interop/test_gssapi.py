@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from harness import gss, kdc, mcast, socks, tabi as program_under_test, udp
+from harness import certs, gss, kdc, mcast, socks, tabi as program_under_test, udp
 from harness.config import HEAD, PROXY, local
 from harness.tabi import check_memory, wait_until
 from interop_helpers import OUTSIDE, PAGE, PASSWORD
@@ -827,10 +827,11 @@ def test_aborted_negotiations(tabi, kerberos):
             if step == 4:
                 sock.sendall(gss.frame(gss.LEVEL, b"x" * 60)[: 1 + i % 64])
 
+    descriptors = program.descriptors()
     for i in range(100):
         one(i)
-    wait_until(lambda: program.descriptors())
-    descriptors, memory = program.descriptors(), program.memory()
+    program.wait_descriptors(descriptors)
+    memory = program.memory()
     for i in range(1000):
         one(i)
     program.wait_descriptors(descriptors)
@@ -950,3 +951,84 @@ def test_no_key_is_told(tabi, kerberos):
             assert piece not in log and piece.hex().encode() not in log
 
 
+
+
+# ---- our own client: proto/connect, net/gss
+
+CLIENT = os.path.join(os.path.dirname(program_under_test.BINARY), "tests", "client", "client")
+
+
+def through(chain, *options, data=b"", code=0):
+    done = subprocess.run(
+        [CLIENT, *options, chain, "127.0.0.1:7000"], input=data, capture_output=True, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr.decode()
+
+
+def reverse(sock):
+    """Answers with what came, backwards, once it has ended."""
+    data = b""
+    while piece := sock.recv(1 << 18):
+        data += piece
+    sock.sendall(data[::-1])
+    sock.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.case("G11")
+@pytest.mark.parametrize("nec", (False, True))
+@pytest.mark.parametrize(
+    "asked, agreed",
+    ((gss.CLEAR, "clear"), (gss.INTEGRITY, "integrity"), (gss.CONFIDENTIAL, "confidential"),
+     (gss.PER_MESSAGE, "confidential")),
+)  # fmt: skip
+def test_our_client(tabi, kerberos, target, asked, agreed, nec):
+    target(reverse)
+    program = tabi(local(auth(kerberos, ALL_LEVELS + " nec" * nec)))
+    data = random.Random(4).randbytes(MIB + 1)
+    options = ("--gss", str(asked), *["--nec"] * nec)
+    assert through("socks5h://localhost:1080", *options, data=data) == data[::-1]
+    line = wait_end(program, "done", user=ALICE)
+    assert line["protection"] == agreed
+
+
+@pytest.mark.case("G4")
+def test_our_client_is_refused(tabi, kerberos, target):
+    tabi(local(auth(kerberos, "service rcmd level integrity")))
+    for options in (("--gss", "2"), ("--gss", "1", "--service", "socks"), ("--gss", "1", "--nec")):
+        assert through("socks5h://localhost:1080", *options, code=1).startswith("proxy-auth")
+    # No such service, so no ticket; and no GSS-API at all.
+    assert "not found" in through(
+        "socks5h://localhost:1080", "--gss", "1", "--service", "nobody", code=1)  # fmt: skip
+    assert "no-method" in through("socks5h://localhost:1080", code=1)
+
+
+def test_our_client_takes_no_less(tabi, kerberos, target):
+    """A stronger level is fine."""
+    target(reverse)
+    tabi(local(auth(kerberos, "level confidential")))
+    assert through("socks5h://localhost:1080", "--gss", "1", data=b"abc") == b"cba"
+
+
+def test_chain_of_two(tabi, kerberos, target):
+    """Protected twice: the second login and all behind it run inside the first."""
+    target(reverse)
+    first = tabi(local(auth(kerberos)))
+    second = tabi(local(auth(kerberos)).replace(":1080", ":1081"))
+    data = random.Random(5).randbytes(MIB)
+    chain = "socks5h://localhost:1080,socks5h://localhost:1081"
+    assert through(chain, "--gss", "2", data=data) == data[::-1]
+    for program in (first, second):
+        assert wait_end(program, "done", user=ALICE)["protection"] == "confidential"
+
+
+def test_inside_tls(tabi, kerberos, target, tmp_path):
+    """Both layers at once, one over the other."""
+    target(reverse)
+    ca = certs.Authority(tmp_path)
+    files = " ".join(map(str, ca.server()))
+    program = tabi(local(auth(kerberos), f"listen 127.0.0.1:1443 tls {files}"))
+    data = random.Random(6).randbytes(MIB)
+    options = ("--gss", "2", "--ca", ca.pem)
+    assert through("socks5+tls://localhost:1443", *options, data=data) == data[::-1]
+    assert wait_end(program, "done", user=ALICE)["protection"] == "confidential"

@@ -4,11 +4,13 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "proto/accept.h"
+#include "proto/connect.h"
 #include "proto/err.h"
 
 static uint8_t frame[GSS_FRAME_MAX + 1], answer[GSS_FRAME_MAX + ACCEPT_OUTPUT_MAX];
@@ -144,6 +146,195 @@ static void more_than_256_kib(void **state)
 	}
 }
 
+/* ---- the client ---- */
+
+/* What a proxy says, byte by byte, and what of it the client wants at most. */
+struct proxied {
+	struct url hop;
+	struct connect c;
+	enum connect_event event;
+	size_t at, seen; /* bytes consumed, and shown */
+	char said[200];
+	size_t n_said;
+};
+
+static void connect_begin(struct proxied *p, enum gss_level level, bool nec)
+{
+	const char *why, *url = "socks5h://127.0.0.1:1080", *to = "example.org:80";
+	struct addr target;
+
+	memset(p, 0, sizeof(*p));
+	assert_int_equal(url_parse_chain(url, strlen(url), &p->hop, 1, &why, NULL), 1);
+	assert_int_equal(addr_parse(to, strlen(to), &target), 0);
+	connect_init(&p->c, &p->hop, 1, COMMAND_CONNECT, &target);
+	connect_use_gss(&p->c, level, nec);
+}
+
+static void note_said(struct proxied *p, const struct wire_writer *out)
+{
+	assert_false(out->failed);
+	assert_in_range(p->n_said + out->len, 0, sizeof(p->said));
+	memcpy(p->said + p->n_said, out->data, out->len);
+	p->n_said += out->len;
+}
+
+/* Up to where the caller is asked for something, or nothing is left. */
+static void connect_feed(struct proxied *p, const char *bytes, size_t n, bool whole)
+{
+	do {
+		struct wire_writer out = wire_writer_of(answer, sizeof(answer));
+		struct wire_reader in;
+
+		if (whole)
+			p->seen = n;
+		in = wire_reader_of(bytes + p->at, p->seen - p->at);
+		p->event = connect_step(&p->c, &in, &out);
+		p->at += in.pos;
+		note_said(p, &out);
+		if (p->event == CONNECT_MORE)
+			assert_in_range(p->c.want, 1, n > p->seen ? n - p->seen : SIZE_MAX);
+	} while (p->event == CONNECT_MORE && p->seen++ < n);
+}
+
+static void say_token(struct proxied *p, bool complete, const char *ours)
+{
+	struct wire_writer out = wire_writer_of(answer, sizeof(answer));
+
+	assert_int_equal(p->event, CONNECT_GSS_CONTEXT);
+	connect_gss_context(&p->c, complete, ours, strlen(ours), &out);
+	note_said(p, &out);
+}
+
+static void say_level(struct proxied *p, const char *token, size_t len)
+{
+	struct wire_writer out = wire_writer_of(answer, sizeof(answer));
+
+	assert_int_equal(p->event, CONNECT_GSS_LEVEL);
+	connect_gss_level(&p->c, token, len, &out);
+	note_said(p, &out);
+}
+
+static void client_logs_in(void **state)
+{
+	static const char bytes[] = "\x05\x01"
+				    "\x01\x01\x00\x02xy"
+				    "\x01\x02\x00\x03wl2"
+				    "\x05\x00\x00\x01\x7f\x00\x00\x01\x04\x38rest";
+	static const char expected[] = "\x05\x02\x00\x01"
+				       "\x01\x01\x00\x03"
+				       "abc"
+				       "\x01\x02\x00\x02wl"
+				       "\x05\x01\x00\x03\x0b"
+				       "example.org\x00\x50";
+	struct proxied p;
+
+	(void)state;
+	for (int whole = 0; whole < 2; whole++) {
+		connect_begin(&p, GSS_LEVEL_CONFIDENTIAL, false);
+		connect_feed(&p, bytes, sizeof(bytes) - 1, whole);
+		assert_int_equal(p.c.token_len, 0);
+		say_token(&p, false, "abc");
+		connect_feed(&p, bytes, sizeof(bytes) - 1, whole);
+		assert_int_equal(p.c.token_len, 2);
+		say_token(&p, true, "");
+		connect_feed(&p, bytes, sizeof(bytes) - 1, whole);
+		say_level(&p, "wl", 2);
+		connect_feed(&p, bytes, sizeof(bytes) - 1, whole);
+		assert_int_equal(p.event, CONNECT_GSS_ANSWER);
+		assert_memory_equal(bytes + p.at - p.c.token_len, "wl2", 3);
+		assert_int_equal(connect_gss_answer(&p.c, (const uint8_t *)"\x02", 1), 2);
+		connect_feed(&p, bytes, sizeof(bytes) - 1, whole);
+		assert_int_equal(p.event, CONNECT_DONE);
+		assert_int_equal(p.at, sizeof(bytes) - 1 - 4);
+		assert_int_equal(p.n_said, sizeof(expected) - 1);
+		assert_memory_equal(p.said, expected, sizeof(expected) - 1);
+	}
+}
+
+/* Our side stands with a token of its own: the proxy's frame is read all the same. */
+static void client_reads_an_empty_frame(void **state)
+{
+	static const char bytes[] = "\x05\x01\x01\x01\x00\x00\x01\x02\x00\x01\x01";
+	struct proxied p;
+
+	(void)state;
+	connect_begin(&p, GSS_LEVEL_INTEGRITY, true);
+	connect_feed(&p, bytes, sizeof(bytes) - 1, false);
+	say_token(&p, true, "abc");
+	connect_feed(&p, bytes, sizeof(bytes) - 1, false);
+	say_level(&p, "\x01", 1);
+	connect_feed(&p, bytes, sizeof(bytes) - 1, false);
+	assert_int_equal(p.event, CONNECT_GSS_ANSWER);
+	assert_int_equal(p.c.token_len, 1);
+}
+
+/* Or without: then it may come before the answer to the level, once. */
+static void client_skips_an_empty_frame(void **state)
+{
+	static const char bytes[] = "\x05\x01\x01\x01\x00\x00\x01\x02\x00\x02wl"
+				    "\x01\x01\x00\x00";
+	struct proxied p;
+
+	(void)state;
+	for (int twice = 0; twice < 2; twice++) {
+		connect_begin(&p, GSS_LEVEL_INTEGRITY, false);
+		connect_feed(&p, bytes, sizeof(bytes) - 1, false);
+		say_token(&p, true, "");
+		connect_feed(&p, bytes, sizeof(bytes) - 1, false);
+		say_level(&p, "wl", 2);
+		if (twice)
+			p.c.gss_skipped = true;
+		connect_feed(&p, bytes, sizeof(bytes) - 1, false);
+		assert_int_equal(p.event, twice ? CONNECT_FAILED : CONNECT_GSS_ANSWER);
+	}
+}
+
+/* G4: there is no length behind an abort, and none is waited for. */
+static void client_is_refused(void **state)
+{
+	struct proxied p;
+
+	(void)state;
+	connect_begin(&p, GSS_LEVEL_INTEGRITY, false);
+	connect_feed(&p, "\x05\x01\x01\xff", 4, false);
+	say_token(&p, false, "abc");
+	connect_feed(&p, "\x05\x01\x01\xff", 4, false);
+	assert_int_equal(p.event, CONNECT_FAILED);
+	assert_int_equal(p.c.err, ERR_PROXY_AUTH);
+	assert_int_equal(p.c.code, 255);
+	assert_int_equal(p.at, 4);
+	/* And method 1 is not taken from a proxy to whom it was not offered. */
+	connect_begin(&p, GSS_LEVEL_INTEGRITY, false);
+	p.c.gss = false;
+	connect_feed(&p, "\x05\x01", 2, false);
+	assert_int_equal(p.event, CONNECT_FAILED);
+	assert_int_equal(p.c.err, ERR_PROXY_PROTOCOL);
+}
+
+/* What the proxy answers to the level that was asked for. */
+static void client_judges_the_level(void **state)
+{
+	static const struct {
+		uint8_t asked, answer;
+		bool fine;
+	} cases[] = {{0, 0, true}, {0, 1, false}, {1, 0, false}, {1, 1, true}, {1, 2, true},
+	    {1, 3, false}, {2, 0, false}, {2, 1, false}, {2, 2, true}, {3, 0, false}, {3, 1, true},
+	    {3, 2, true}, {3, 3, false}, {2, 255, false}};
+	struct proxied p;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		connect_begin(&p, (enum gss_level)cases[i].asked, false);
+		p.c.stage = CONNECT_WAITS_GSS_ANSWER;
+		assert_int_equal(connect_gss_answer(&p.c, &cases[i].answer, 1),
+		    cases[i].fine ? cases[i].answer : ERR_GSS_LEVEL);
+	}
+	connect_begin(&p, GSS_LEVEL_INTEGRITY, false);
+	p.c.stage = CONNECT_WAITS_GSS_ANSWER;
+	assert_int_equal(
+	    connect_gss_answer(&p.c, (const uint8_t *)"\x01\x01", 2), ERR_PROXY_PROTOCOL);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -152,6 +343,11 @@ int main(void)
 	    cmocka_unit_test(a_datagram_is_one_frame),
 	    cmocka_unit_test(longest_token),
 	    cmocka_unit_test(more_than_256_kib),
+	    cmocka_unit_test(client_logs_in),
+	    cmocka_unit_test(client_reads_an_empty_frame),
+	    cmocka_unit_test(client_skips_an_empty_frame),
+	    cmocka_unit_test(client_is_refused),
+	    cmocka_unit_test(client_judges_the_level),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
