@@ -61,6 +61,9 @@ static void release_plain(gss_buffer_desc *plain)
 
 	if (plain->length > 0)
 		explicit_bzero(plain->value, plain->length);
+	/* Of an empty message MIT's library allocates a byte, and would not release it. */
+	else if (plain->value)
+		plain->length = 1;
 	gss_release_buffer(&minor, plain);
 }
 
