@@ -109,7 +109,8 @@ static void check_request(const struct accept *a)
 	CHECK(a->methods & a->method);
 	CHECK(a->method != AUTH_IDENT ||
 	      ((a->proto == PROTO_SOCKS4 || a->proto == PROTO_SOCKS4A) && a->user_len > 0));
-	CHECK(a->target.kind == ADDR_IP || a->target.kind == ADDR_NAME);
+	CHECK(a->command == COMMAND_MULTICAST || a->target.kind == ADDR_IP ||
+	      a->target.kind == ADDR_NAME);
 	if (a->target.kind == ADDR_NAME) {
 		CHECK(a->target.name_len > 0 && a->target.name[a->target.name_len] == '\0');
 		CHECK(strlen(a->target.name) == a->target.name_len);

@@ -22,7 +22,7 @@ struct entry {
 };
 
 struct password_table {
-	char *text;            /* owned; entries point into it */
+	char *text; /* owned; entries point into it */
 	size_t len;
 	struct entry *entries; /* owned */
 	size_t n;

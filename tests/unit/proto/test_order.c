@@ -210,8 +210,8 @@ static void play_all(unsigned methods, unsigned levels, bool nec)
 
 static void no_way_past(void **state)
 {
-	static const unsigned methods[] = {AUTH_PASSWORD, AUTH_GSSAPI,
-	    AUTH_PASSWORD | AUTH_GSSAPI, AUTH_IDENT, AUTH_IDENT | AUTH_PASSWORD};
+	static const unsigned methods[] = {AUTH_PASSWORD, AUTH_GSSAPI, AUTH_PASSWORD | AUTH_GSSAPI,
+	    AUTH_IDENT, AUTH_IDENT | AUTH_PASSWORD};
 	unsigned rfc = GSS_LEVEL_BIT(GSS_LEVEL_INTEGRITY) | GSS_LEVEL_BIT(GSS_LEVEL_CONFIDENTIAL);
 
 	(void)state;
