@@ -60,7 +60,7 @@ static void drop_unsent(struct relay_end *end)
 static void end_fail(struct relay_end *end, int err)
 {
 	if (!end->err)
-		end->err = err;
+		end->err = (int16_t)err;
 	drop_unsent(end);
 }
 

@@ -33,20 +33,20 @@ struct relay_shared {
 int relay_shared_init(struct relay_shared *shared, struct loop *loop);
 void relay_shared_fini(struct relay_shared *shared);
 
-/* One socket of a relay, and the direction out of it. */
+/* One socket of a relay, and the direction out of it. 88 bytes, for every session has two. */
 struct relay_end {
 	struct watch watch;
 	int fd; /* -1 when none */
 	uint32_t unsent_at,
 	    unsent_len;      /* of `unsent`: read from the other end, not yet written here */
+	bool ended : 1;      /* end of stream was read here, or nothing can be read any more */
+	bool shut : 1;       /* end of stream was written here */
+	bool quiet : 1;      /* both directions of the socket are over: it has no more news */
+	int16_t err;         /* what broke the connection, -errno or the layer's, or 0 */
 	uint8_t *unsent;     /* owned; NULL while nothing is unsent */
 	struct layer *layer; /* owned; NULL where the bytes are the socket's own */
 	uint64_t received;   /* bytes read from this end, as its layer gives them */
 	uint64_t sent;       /* bytes written to this end */
-	bool ended;          /* end of stream was read here, or nothing can be read any more */
-	bool shut;           /* end of stream was written here */
-	bool quiet;          /* both directions of the socket are over: it has no more news */
-	int err;             /* -errno that broke the connection, or 0 */
 };
 
 enum relay_side { RELAY_CLIENT, RELAY_TARGET };

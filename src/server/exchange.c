@@ -85,7 +85,7 @@ static int keep(struct relay_end *to, const uint8_t *buf, size_t len)
 
 void exchange_target_failed(struct session *s, int err)
 {
-	session_target(s)->err = err;
+	session_target(s)->err = (int16_t)err;
 	s->forward->cut = true;
 	exchange_drop_unsent(session_target(s));
 }
@@ -279,7 +279,7 @@ static ssize_t read_target(struct session *s, uint8_t *buf, size_t size)
 	if (n == -EAGAIN)
 		return 0;
 	if (n < 0)
-		target->err = (int)n;
+		target->err = (int16_t)n;
 	if (n <= 0)
 		return target_ended(s);
 	target->received += (uint64_t)n;

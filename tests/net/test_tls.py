@@ -838,3 +838,24 @@ def test_behind_a_proxy_protocol_header(tabi, target, authority):
         targets.ping(inside)
     line = program.wait_session(verdict="allow", user="alice")
     assert line["from"] == "203.0.113.9:4711"
+
+
+def test_plain_http_inside(tabi, target, authority):
+    """Requests in absolute form, two of them on one connection."""
+
+    def web(sock):
+        for _ in range(2):
+            data = b""
+            while not data.endswith(b"\r\n\r\n"):
+                data += socks.recv_exact(sock, 1)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+    target(web)
+    program = tabi(config(authority))
+    with tls.dial(PROXY) as sock:
+        for _ in range(2):
+            sock.sendall(b"GET http://127.0.0.1:7000/ HTTP/1.1\r\nHost: 127.0.0.1:7000\r\n\r\n")
+            assert socks.recv_head(sock)[0] == 200
+            assert socks.recv_exact(sock, 5) == b"hello"
+        sock.end()
+    program.wait_session(protocol="http", requests="2", reason="done")
