@@ -20,6 +20,9 @@
 /* The first byte of every TLS connection: a handshake record. */
 #define FIRST_BYTE 22
 #define USER_MAX 255
+/* How often one call reads the socket, twice for a record. OpenSSL goes on for as long as it gets
+ * what is no data (KeyUpdate, attempts to renegotiate), and somebody may send nothing else. */
+#define READS_MAX 64
 
 /* For TLS 1.2; all of TLS 1.3's are good. Forward secrecy and authenticated encryption only. */
 #define CIPHERS_1_2 "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
@@ -34,17 +37,56 @@ struct tls {
 	SSL *ssl;
 	struct layer *below; /* owned; or NULL */
 	int fd;
-	bool begun;   /* the first byte was looked at */
-	bool agreed;  /* the handshake is over */
-	bool closing; /* close_notify is still to be sent */
-	bool at_end;  /* close_notify was received */
-	int err;      /* why it failed, or 0 */
+	bool begun;     /* the first byte was looked at */
+	bool agreed;    /* the handshake is over */
+	bool closing;   /* close_notify is still to be sent */
+	bool at_end;    /* close_notify was received */
+	int err;        /* why it failed, or 0 */
+	unsigned reads; /* of the socket that this call has left */
 	uint8_t *early;
 	size_t early_at, early_len;
 	char *user; /* owned; or NULL */
 };
 
-/* ---- below OpenSSL: early bytes and another layer, where a plain socket would not do ---- */
+/* ---- below OpenSSL: the socket; or early bytes and another layer ---- */
+
+/* May this call read on? To what is not read now the socket will call. */
+static bool may_read(struct tls *t)
+{
+	if (t->reads == 0)
+		return false;
+	t->reads--;
+	return true;
+}
+
+static long watch_reads(BIO *bio, int oper, const char *argp, size_t len, int argi, long argl,
+    int ret, size_t *processed)
+{
+	struct tls *t = (struct tls *)(void *)BIO_get_callback_arg(bio);
+
+	(void)argp;
+	(void)len;
+	(void)argi;
+	(void)argl;
+	(void)processed;
+	if (oper != BIO_CB_READ || may_read(t))
+		return ret;
+	BIO_clear_retry_flags(bio);
+	BIO_set_retry_read(bio);
+	return -1;
+}
+
+/* The kernel can only encrypt (kTLS) what goes straight to a socket. */
+static BIO *socket_bio(struct tls *t)
+{
+	BIO *bio = BIO_new_socket(t->fd, BIO_NOCLOSE);
+
+	if (bio) {
+		BIO_set_callback_arg(bio, (char *)t);
+		BIO_set_callback_ex(bio, watch_reads);
+	}
+	return bio;
+}
 
 static int below_read(BIO *bio, char *buf, int size)
 {
@@ -58,7 +100,8 @@ static int below_read(BIO *bio, char *buf, int size)
 		t->early_at += (size_t)n;
 		return (int)n;
 	}
-	n = layer_recv(t->below, t->fd, buf, (size_t)size);
+	/* No poll tells of what another layer has. */
+	n = t->below || may_read(t) ? layer_recv(t->below, t->fd, buf, (size_t)size) : -EAGAIN;
 	if (n == -EAGAIN)
 		BIO_set_retry_read(bio);
 	if (n < 0)
@@ -222,6 +265,7 @@ static ssize_t tls_recv(struct layer *layer, void *buf, size_t size)
 		layer->pending = false;
 		return ret;
 	}
+	t->reads = READS_MAX;
 	while (total < size && (total == 0 || size - total >= RECORD_MAX)) {
 		size_t n = 0;
 		bool wants_write;
@@ -249,6 +293,7 @@ static ssize_t tls_send(struct layer *layer, const void *buf, size_t len)
 	ssize_t ret = t->err;
 	size_t total = 0;
 
+	t->reads = READS_MAX;
 	while (total < len && ret >= 0) {
 		bool wants_write;
 		size_t n = 0;
@@ -277,6 +322,7 @@ static int tls_flush(struct layer *layer)
 
 	if (ret)
 		return ret;
+	t->reads = READS_MAX;
 	ERR_clear_error();
 	ret = t->closing ? SSL_shutdown(t->ssl) : SSL_do_handshake(t->ssl);
 	if (ret < 0 || (ret == 0 && !t->closing))
@@ -334,8 +380,7 @@ static const struct layer_ops ops = {tls_recv, tls_send, tls_flush, tls_end, tls
 
 static bool set_transport(struct tls *t)
 {
-	/* The kernel can only encrypt (kTLS) what goes straight to a socket. */
-	BIO *bio = t->below || t->early ? below_bio(t) : BIO_new_socket(t->fd, BIO_NOCLOSE);
+	BIO *bio = t->below || t->early ? below_bio(t) : socket_bio(t);
 
 	if (bio)
 		SSL_set_bio(t->ssl, bio, bio);
