@@ -82,23 +82,24 @@ void gss_frame_write_abort(struct wire_writer *out)
 
 int gss_level_choose(unsigned allowed, uint8_t asked)
 {
-	bool integrity = allowed & GSS_LEVEL_BIT(GSS_LEVEL_INTEGRITY);
-	bool confidential = allowed & GSS_LEVEL_BIT(GSS_LEVEL_CONFIDENTIAL);
+	/* What comes closest to each, from the first on. Who asks for none gets no other: he could
+	 * not use it. */
+	static const struct {
+		size_t n;
+		enum gss_level level[3];
+	} closest[] = {
+	    [GSS_LEVEL_CLEAR] = {1, {GSS_LEVEL_CLEAR}},
+	    [GSS_LEVEL_INTEGRITY] = {3,
+		{GSS_LEVEL_INTEGRITY, GSS_LEVEL_CONFIDENTIAL, GSS_LEVEL_CLEAR}},
+	    [GSS_LEVEL_CONFIDENTIAL] = {3,
+		{GSS_LEVEL_CONFIDENTIAL, GSS_LEVEL_INTEGRITY, GSS_LEVEL_CLEAR}},
+	    [GSS_LEVEL_PER_MESSAGE] = {2, {GSS_LEVEL_CONFIDENTIAL, GSS_LEVEL_INTEGRITY}},
+	};
 
-	switch (asked) {
-	case GSS_LEVEL_CLEAR:
-		return allowed & GSS_LEVEL_BIT(GSS_LEVEL_CLEAR) ? GSS_LEVEL_CLEAR : ERR_GSS_LEVEL;
-	case GSS_LEVEL_INTEGRITY:
-		if (integrity)
-			return GSS_LEVEL_INTEGRITY;
-		return confidential ? GSS_LEVEL_CONFIDENTIAL : ERR_GSS_LEVEL;
-	case GSS_LEVEL_CONFIDENTIAL:
-		return confidential ? GSS_LEVEL_CONFIDENTIAL : ERR_GSS_LEVEL;
-	case GSS_LEVEL_PER_MESSAGE:
-		if (confidential)
-			return GSS_LEVEL_CONFIDENTIAL;
-		return integrity ? GSS_LEVEL_INTEGRITY : ERR_GSS_LEVEL;
-	default:
+	if (asked > GSS_LEVEL_PER_MESSAGE)
 		return ERR_GSS_LEVEL;
-	}
+	for (size_t i = 0; i < closest[asked].n; i++)
+		if (allowed & GSS_LEVEL_BIT(closest[asked].level[i]))
+			return (int)closest[asked].level[i];
+	return ERR_GSS_LEVEL;
 }

@@ -62,7 +62,9 @@ void gss_frame_write_abort(struct wire_writer *out);
 
 /*
  * The level to answer to a client that asks for `asked`, any octet, where those of `allowed` (bits)
- * are: never a weaker one than was asked for. Returns an enum gss_level, or ERR_GSS_LEVEL.
+ * are: what comes closest, a stronger one first. The server decides (RFC 1961 section 4), and a
+ * client that wants no less leaves: curl asks for the most that the context can do, and is content
+ * with clear. Returns an enum gss_level, or ERR_GSS_LEVEL.
  */
 int gss_level_choose(unsigned allowed, uint8_t asked);
 

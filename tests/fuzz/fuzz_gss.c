@@ -65,7 +65,7 @@ static void check_datagram(const uint8_t *data, size_t size)
 		      f.token == data + GSS_FRAME_HEADER);
 }
 
-/* Never weaker than asked for, never what is not allowed. */
+/* Weaker than asked for only where nothing else is allowed, and never what is not allowed. */
 static void check_level(uint8_t allowed, uint8_t asked)
 {
 	int level = gss_level_choose(allowed, asked);
@@ -75,7 +75,9 @@ static void check_level(uint8_t allowed, uint8_t asked)
 	if (level >= 0) {
 		CHECK(allowed & GSS_LEVEL_BIT(level));
 		CHECK(asked <= GSS_LEVEL_PER_MESSAGE);
-		CHECK(asked == GSS_LEVEL_PER_MESSAGE ? level > GSS_LEVEL_CLEAR : level >= asked);
+		CHECK(asked != GSS_LEVEL_PER_MESSAGE || level > GSS_LEVEL_CLEAR);
+		CHECK(level >= asked ||
+		      allowed % (2u << GSS_LEVEL_CONFIDENTIAL) < 2 * GSS_LEVEL_BIT(level));
 		CHECK(asked != GSS_LEVEL_CLEAR || level == GSS_LEVEL_CLEAR);
 	}
 }

@@ -11,7 +11,7 @@ import pytest
 
 from harness import netns, socks, targets
 from harness.config import PROXY, local
-from harness.tabi import run, wait_until
+from harness.tabi import SANITIZED, run, wait_until
 
 from test_auth import OTHERS, SOME, ask, first_file, from_address
 
@@ -406,6 +406,8 @@ def test_what_the_helper_holds(tabi, pam, tmp_path):
     links = [os.readlink(f"/proc/{helper}/fd/{fd}") for fd in os.listdir(f"/proc/{helper}/fd")]
     assert sum(link.startswith("socket:") for link in links) == 1, links
     assert sum(link == "anon_inode:[signalfd]" for link in links) == 1, links
+    if SANITIZED:
+        return  # terabytes of shadow memory, none of which can be read
     secret = users.read_text().split(":")[1].strip().encode()
     found = {pid: memory_has(pid, secret) for pid in (helper, program.pid)}
     # The supervisor has it, or this would find nothing whatever there is.
