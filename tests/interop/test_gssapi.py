@@ -564,6 +564,25 @@ def test_principals_that_look_like_another(tabi, kerberos, databases, web, name)
     assert line["user"] == rf"{name}@{kdc.OTHER}", line.line
 
 
+def test_anonymous_is_nobody(tabi, kerberos, databases, tmp_path, monkeypatch):
+    """RFC 8062: a ticket that says that its holder does not want to be known proves nothing."""
+    databases.admin(kdc.REALM, "addprinc -randkey WELLKNOWN/ANONYMOUS")
+    # The service itself asks for a ticket of theirs: nobody needs a certificate for that.
+    kdc.kinit({}, "rcmd/localhost", "-k", "-t", kerberos.keytab)
+    cache = f"{tmp_path}/anonymous"
+    subprocess.run(
+        ["kvno", "-q", "-I", "WELLKNOWN/ANONYMOUS", "--out-cache", cache, "rcmd/localhost"],
+        check=True,
+    )
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{cache}")
+    program = tabi(local(auth(kerberos)))
+    with socks.dial(PROXY) as sock:
+        gss.greet(sock)
+        sock.sendall(gss.frame(gss.CONTEXT, gss.context().step()))
+        gss.recv_abort(sock)
+    wait_failed(program, "anonymous")
+
+
 def test_failures_are_limited(tabi, kerberos):
     """As wrong passwords: beyond a burst of 20 they wait for their turn."""
     program = tabi(local(auth(kerberos)))

@@ -251,6 +251,16 @@ static size_t without_realm(const char *name, size_t len, const char *realm)
 	return len - n - 1;
 }
 
+/* RFC 8062: whoever may stay unknown has proved nothing. With the realm of the KDC that said so, or
+ * with one for all. */
+static bool is_anonymous(const gss_buffer_desc *name)
+{
+	static const char anonymous[] = "WELLKNOWN/ANONYMOUS@";
+
+	return name->length >= sizeof(anonymous) - 1 &&
+	       memcmp(name->value, anonymous, sizeof(anonymous) - 1) == 0;
+}
+
 static int note_user(struct gssapi *login, gss_name_t name, const char *realm)
 {
 	gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
@@ -261,8 +271,10 @@ static int note_user(struct gssapi *login, gss_name_t name, const char *realm)
 	if (GSS_ERROR(major))
 		return fail_as(login, major, minor);
 	login->user_len = without_realm(text.value, text.length, realm);
-	if (login->user_len == 0 || login->user_len > ACCEPT_CREDENTIAL_MAX ||
-	    memchr(text.value, '\0', text.length))
+	if (is_anonymous(&text))
+		err = gssapi_refuse(login, "the client is anonymous");
+	else if (login->user_len == 0 || login->user_len > ACCEPT_CREDENTIAL_MAX ||
+		 memchr(text.value, '\0', text.length))
 		err = gssapi_refuse(
 		    login, "a principal that cannot be a user: too long, or with a NUL");
 	else
