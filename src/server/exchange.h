@@ -24,8 +24,6 @@ struct forward {
 	uint32_t in_at, in_len;
 	bool client_ended; /* and behind it comes no more */
 
-	unsigned count; /* requests, this one included */
-
 	/* The request under way. */
 	bool active;
 	bool reused;   /* its connection has served another one */

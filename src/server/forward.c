@@ -24,11 +24,6 @@ bool forward_is_at_rest(const struct session *s)
 	return !s->forward || !s->forward->active;
 }
 
-unsigned forward_count(const struct session *s)
-{
-	return s->forward ? s->forward->count : 0;
-}
-
 /* The watch stays, for the next connection. */
 static void drop_target(struct session *s)
 {
@@ -320,12 +315,12 @@ void forward_begin(struct session *s)
 		return;
 	}
 	s->forward->active = true;
-	s->forward->count++;
+	s->requests++;
 	s->state = SESSION_FORWARD;
 	deadline_set(
 	    &s->deadline, s->forward->client_ended ? &s->worker->halfclose : &s->worker->idle);
 	converse_free(s);
-	if (s->forward->count == 1)
+	if (s->requests == 1)
 		settle_down(s);
 	settle(s, exchange_from_client(s));
 }

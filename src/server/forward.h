@@ -48,9 +48,6 @@ bool forward_is_at_rest(const struct session *session);
  */
 bool forward_end(struct session *session, int reason);
 
-/* How many requests were forwarded. */
-unsigned forward_count(const struct session *session);
-
 void forward_free(struct session *session);
 
 #endif

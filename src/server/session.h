@@ -155,6 +155,7 @@ struct session {
 	uint32_t discarded; /* bytes, while lingering */
 	struct ip client;   /* 127.0.0.1 where it came over a Unix socket */
 	struct ip address;  /* of the destination */
+	uint32_t requests;  /* that were forwarded, the one under way included */
 	char *labels;       /* owned: the user, the claim and the name, one behind the other */
 	const struct policy_rule *rule;
 	struct bind_ends *ends;  /* owned; of BIND alone */

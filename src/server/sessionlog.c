@@ -202,8 +202,8 @@ void session_log(const struct session *s, int reason)
 		return;
 	log_begin(&rec, silent ? LOG_AT_DEBUG : LOG_AT_INFO, "session");
 	log_request(&rec, s);
-	if (forward_count(s) > 0)
-		log_number(&rec, "requests", forward_count(s));
+	if (s->requests > 0)
+		log_number(&rec, "requests", s->requests);
 	log_number(&rec, "up", s->relay.end[RELAY_TARGET].sent);
 	log_number(&rec, "down", s->relay.end[RELAY_CLIENT].sent);
 	if (s->association)

@@ -317,7 +317,8 @@ def test_a_tunnel_behind_a_request(tabi, target):
         targets.ping(sock)
         (worker,) = idle
         assert program.descriptors()[worker] == idle[worker] + 2
-    assert program.wait_session()["to"] == "127.0.0.1:7001"
+    line = program.wait_session()
+    assert (line["to"], line["requests"]) == ("127.0.0.1:7001", "1")
     program.wait_descriptors(idle)
 
 
