@@ -156,7 +156,7 @@ struct session {
 	struct ip client;   /* 127.0.0.1 where it came over a Unix socket */
 	struct ip address;  /* of the destination */
 	uint32_t requests;  /* that were forwarded, the one under way included */
-	char *labels;       /* owned: the user, the claim and the name, one behind the other */
+	char *labels;       /* owned: user, claim and name, one behind the other; NULL: none */
 	const struct policy_rule *rule;
 	struct bind_ends *ends;  /* owned; of BIND alone */
 	struct proxied *proxied; /* owned; NULL where the client itself has connected */

@@ -16,6 +16,31 @@
 #include "server/session.h"
 #include "server/worker.h"
 
+/* Most sessions have none of these, and the memory for them would be more than nothing. Returns
+ * false without memory: then nothing is known. */
+static bool note_labels(struct session *s, const char *name, size_t name_len)
+{
+	const struct accept *a = &s->hs->accept;
+	size_t claim_at = a->user_len, name_at = claim_at + a->claim_len, end = name_at + name_len;
+
+	free(s->labels);
+	s->labels = NULL;
+	s->user_len = s->claim_len = s->name_len = 0;
+	if (end == 0)
+		return true;
+	s->labels = malloc(end + 1);
+	if (!s->labels)
+		return false;
+	memcpy(s->labels, a->user, a->user_len);
+	memcpy(s->labels + claim_at, a->claim, a->claim_len);
+	memcpy(s->labels + name_at, name, name_len);
+	s->labels[end] = '\0';
+	s->user_len = a->user_len;
+	s->claim_len = a->claim_len;
+	s->name_len = (uint8_t)name_len;
+	return true;
+}
+
 void session_note(struct session *s)
 {
 	const struct accept *a = &s->hs->accept;
@@ -29,17 +54,8 @@ void session_note(struct session *s)
 	s->proto = a->proto;
 	if (!asked && a->user_len == 0)
 		return;
-	free(s->labels);
-	s->labels = malloc((size_t)a->user_len + a->claim_len + name_len + 1);
-	if (!s->labels)
+	if (!note_labels(s, to->name, name_len))
 		return;
-	memcpy(s->labels, a->user, a->user_len);
-	memcpy(s->labels + a->user_len, a->claim, a->claim_len);
-	memcpy(s->labels + a->user_len + a->claim_len, to->name, name_len);
-	s->labels[a->user_len + a->claim_len + name_len] = '\0';
-	s->user_len = a->user_len;
-	s->claim_len = a->claim_len;
-	s->name_len = (uint8_t)name_len;
 	s->command = a->command;
 	s->method = a->method;
 	s->port = to->port;

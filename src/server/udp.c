@@ -86,7 +86,7 @@ int udp_may_begin(struct session *s, enum command command)
 	if (s->worker->n_sessions + s->worker->n_associations >= s->worker->max_sessions)
 		return ERR_UNAVAILABLE;
 	/* There was no memory for what the rules ask about. */
-	if (!s->labels)
+	if (s->user_len != s->hs->accept.user_len)
 		return -ENOMEM;
 	req.any_target = true;
 	d = policy_decide(s->config->policy, &req);
