@@ -285,7 +285,7 @@ def test_module_that_hangs_for_too_long(tabi, pam):
 def test_module_that_crashes(tabi, pam):
     pam.service("tabi", "auth required pam_exec.so quiet {here}/crash\n" + SERVICE)
     crash = pam.here / "crash"
-    crash.write_text("#!/bin/sh\nkill -SEGV $PPID\nsleep 5\n")
+    crash.write_text("#!/bin/sh\nkill -ABRT $PPID\nsleep 5\n")
     crash.chmod(0o755)
     program = serve(tabi, pam)
     assert ask(SOME, "alice", "secret") != 0
@@ -419,7 +419,8 @@ def memory_has(pid, what):
         for line in maps:
             span, mode = line.split()[:2]
             first, last = (int(x, 16) for x in span.split("-"))
-            if not mode.startswith("rw"):
+            # What a sanitizer reserves is more than anybody could read.
+            if not mode.startswith("rw") or last - first > 1 << 40:
                 continue
             mem.seek(first)
             try:
