@@ -162,12 +162,11 @@ static bool finish_login(struct session *s)
 	return !err;
 }
 
-/* Does what the machine says. Returns whether it waits for bytes of the client. */
-static bool step(struct session *s)
+/* Does what the machine says; `err` is of ACCEPT_END. Returns whether it waits for bytes of the
+ * client. */
+static bool act(struct session *s, enum accept_event event, int err)
 {
-	int err;
-
-	switch (ask_machine(s, &err)) {
+	switch (event) {
 	case ACCEPT_MORE:
 		if (!s->hs->eof)
 			return true;
@@ -183,8 +182,7 @@ static bool step(struct session *s)
 		login_context(s);
 		break;
 	case ACCEPT_GSS_LEVEL:
-		/* What was read ahead without a layer is there for the machine. */
-		return finish_login(s) && (s->hs->in_at == s->hs->in_len || step(s));
+		return finish_login(s);
 	case ACCEPT_TLS:
 		if (secure(s))
 			return true;
@@ -203,6 +201,21 @@ static bool step(struct session *s)
 		break;
 	}
 	return false;
+}
+
+/* Lets the machine work on what is there. Returns whether it waits for more. */
+static bool step(struct session *s)
+{
+	enum accept_event event;
+	bool waits;
+	int err;
+
+	do {
+		event = ask_machine(s, &err);
+		waits = act(s, event, err);
+		/* Behind the login what was read ahead of the layer is there for the machine. */
+	} while (waits && event == ACCEPT_GSS_LEVEL && s->hs->in_at < s->hs->in_len);
+	return waits;
 }
 
 /* Makes room behind the bytes not yet understood. Returns 0, ERR_TOO_LONG or -ENOMEM. */

@@ -1040,7 +1040,7 @@ def test_our_client(tabi, kerberos, target, asked, agreed, nec):
 @pytest.mark.case("G4")
 def test_our_client_is_refused(tabi, kerberos, target):
     tabi(local(auth(kerberos, "service rcmd level integrity")))
-    for options in (("--gss", "2"), ("--gss", "1", "--service", "socks"), ("--gss", "1", "--nec")):
+    for options in (("--gss", "0"), ("--gss", "1", "--service", "socks"), ("--gss", "1", "--nec")):
         assert through("socks5h://localhost:1080", *options, code=1).startswith("proxy-auth")
     # No such service, so no ticket; and no GSS-API at all.
     assert "not found" in through(
@@ -1053,6 +1053,14 @@ def test_our_client_takes_no_less(tabi, kerberos, target):
     target(reverse)
     tabi(local(auth(kerberos, "level confidential")))
     assert through("socks5h://localhost:1080", "--gss", "1", data=b"abc") == b"cba"
+
+
+def test_our_client_is_granted_less(tabi, kerberos, target):
+    """It leaves, whatever the server might send it."""
+    goal = target(reverse)
+    tabi(local(auth(kerberos, "level integrity")))
+    assert through("socks5h://localhost:1080", "--gss", "2", code=1).startswith("bad-level")
+    assert goal.accepted == 0
 
 
 def test_chain_of_two(tabi, kerberos, target):

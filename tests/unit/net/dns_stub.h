@@ -242,7 +242,13 @@ static inline void dns_pointer(struct dns_exchange *x, unsigned n)
 	static const struct {
 		const char *data;
 		size_t len;
-	} names[] = {{NULL, 0}, {"\4host\4test", 11}, {"\3192\0010\0012\00266", 12},
+	} names[] = {{NULL, 0}, {"\4host\4test", 11},
+	    {"\3"
+	     "192\1"
+	     "0\1"
+	     "2\2"
+	     "66",
+		12},
 	    {"\3a\nb\4test", 10}, {"", 1}, {"\3a\0b\4test", 10}, {"\3a.b\4test", 10},
 	    {"\6ad\xffmin\4test", 13}};
 
