@@ -14,8 +14,10 @@
 #include "server/session.h"
 
 struct forward {
-	/* Of the connection to the destination, while there is one: what it was made for. */
+	/* Of the connection to the destination, while there is one: for whom it was made and what
+	 * for. What the destination knows of it may be who has logged in there (RFC 4559). */
 	char *name; /* owned; in canonical form, NULL where an address was asked for */
+	char *user; /* owned; NULL: nobody in particular */
 	struct ip ip;
 	uint16_t port;
 

@@ -24,16 +24,21 @@ bool forward_is_at_rest(const struct session *s)
 	return !s->forward || !s->forward->active;
 }
 
+static void forget_target(struct forward *f)
+{
+	free(f->name);
+	free(f->user);
+	f->name = f->user = NULL;
+}
+
 /* The watch stays, for the next connection. */
 static void drop_target(struct session *s)
 {
 	struct relay_end *target = session_target(s);
 	struct forward *f = s->forward;
 
-	if (f) {
-		free(f->name);
-		f->name = NULL;
-	}
+	if (f)
+		forget_target(f);
 	if (target->fd < 0)
 		return;
 	watch_set(&target->watch, 0);
@@ -51,7 +56,7 @@ void forward_free(struct session *s)
 		return;
 	exchange_drop_head(f);
 	exchange_drop_input(f);
-	free(f->name);
+	forget_target(f);
 	free(f);
 	s->forward = NULL;
 }
@@ -212,22 +217,38 @@ static void on_target(struct watch *watch, unsigned events)
 
 /* ---- the beginning ---- */
 
+/* Canonical, or NULL where an address is asked for. */
+static const char *name_of(const struct addr *to, char buf[static ADDR_NAME_MAX + 1])
+{
+	if (to->kind != ADDR_NAME)
+		return NULL;
+	name_canonical(to->name, to->name_len, buf);
+	return buf;
+}
+
+static const char *user_of(const struct accept *a)
+{
+	return a->user_len > 0 ? a->user : NULL;
+}
+
+/* Returns false without memory. */
+static bool copy_text(char **to, const char *text)
+{
+	*to = text ? strdup(text) : NULL;
+	return *to || !text;
+}
+
 /* What a later request is compared with. Without memory there is no later one: it is not kept. */
 static void note_target(struct session *s)
 {
-	const struct addr *to = &s->hs->accept.target;
+	const struct accept *a = &s->hs->accept;
 	struct forward *f = s->forward;
-	char name[ADDR_NAME_MAX + 1];
+	char buf[ADDR_NAME_MAX + 1];
 
-	free(f->name);
-	f->name = NULL;
+	forget_target(f);
 	f->ip = s->address;
-	f->port = to->port;
-	if (to->kind != ADDR_NAME)
-		return;
-	name_canonical(to->name, to->name_len, name);
-	f->name = strdup(name);
-	if (!f->name)
+	f->port = a->target.port;
+	if (!copy_text(&f->name, name_of(&a->target, buf)) || !copy_text(&f->user, user_of(a)))
 		f->port = 0;
 }
 
@@ -239,18 +260,20 @@ static bool is_admitted(const struct handshake *hs, const struct ip *ip)
 	return false;
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 static bool is_same_target(const struct session *s)
 {
-	const struct addr *to = &s->hs->accept.target;
+	const struct accept *a = &s->hs->accept;
 	const struct forward *f = s->forward;
-	char name[ADDR_NAME_MAX + 1];
+	char buf[ADDR_NAME_MAX + 1];
 
-	if (!s->hs->accept.forward || to->port != f->port || !is_admitted(s->hs, &f->ip))
-		return false;
-	if (to->kind != ADDR_NAME)
-		return !f->name;
-	name_canonical(to->name, to->name_len, name);
-	return f->name && strcmp(f->name, name) == 0;
+	return a->forward && a->target.port == f->port && is_admitted(s->hs, &f->ip) &&
+	       is_same_text(f->name, name_of(&a->target, buf)) &&
+	       is_same_text(f->user, user_of(a));
 }
 
 /* Nothing has come and no end: what else there might be to read is not meant for this request. */
