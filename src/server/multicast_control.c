@@ -86,6 +86,17 @@ static uint8_t check_flags(struct wish *w)
 	return flags & (MCAST_UNICAST | MCAST_TCP | MCAST_MULTICAST) ? 0 : SOCKS5_GENERAL_FAILURE;
 }
 
+/* A balancer may have taken in IPv6 and come here over IPv4: such a client has no way to our socket
+ * for its datagrams. Over its connection it is served as others are. */
+static uint8_t check_way(const struct multicast *m, const struct wish *w)
+{
+	const struct addr ours = gate_address(&m->client);
+
+	if (w->tcp || ip_is_v4(&ours.ip) == ip_is_v4(&m->session->client))
+		return 0;
+	return SOCKS5_ADDRESS_NOT_SUPPORTED;
+}
+
 /* A name would have to be looked up, and a group has none that anybody uses. */
 static uint8_t check_remote(struct wish *w)
 {
@@ -259,6 +270,8 @@ static void do_bind(struct multicast *m, const struct mcast_message *msg, struct
 	struct wish w = {.c = &msg->control};
 	uint8_t code = check_flags(&w);
 
+	if (!code)
+		code = check_way(m, &w);
 	if (!code)
 		code = check_remote(&w);
 	if (!code)
