@@ -272,8 +272,7 @@ static bool is_same_target(const struct session *s)
 	char buf[ADDR_NAME_MAX + 1];
 
 	return a->forward && a->target.port == f->port && is_admitted(s->hs, &f->ip) &&
-	       is_same_text(f->name, name_of(&a->target, buf)) &&
-	       is_same_text(f->user, user_of(a));
+	       is_same_text(f->name, name_of(&a->target, buf)) && is_same_text(f->user, user_of(a));
 }
 
 /* Nothing has come and no end: what else there might be to read is not meant for this request. */

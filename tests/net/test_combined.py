@@ -236,6 +236,6 @@ def test_stop_while_all_are_at_work(tabi, target, authority):
     go[0].sendall(b"whole")
     assert socks.recv_exact(half, 10) == b"half whole"
     assert socks.recv_end(half) == (b"", "eof")
-    for one in (rest, associated):
+    for one in (half, rest, associated):
         one.close()
     assert program.wait_exit() == 0
