@@ -136,8 +136,11 @@ static void check_request(const struct play *p)
 	n_asked++;
 	assert_int_not_equal(p->proven, 0);
 	assert_int_equal(a->method, p->proven);
-	assert_true((a->methods & p->proven) != 0);
 	assert_true(is(a->user, a->user_len, "alice"));
+	/* Outranks all that follows, and serves all protocols. */
+	if (p->proven == AUTH_CERT)
+		return;
+	assert_true((a->methods & p->proven) != 0);
 	assert_true(p->proven != AUTH_GSSAPI || p->level_agreed);
 	assert_int_equal(a->proto == PROTO_SOCKS4, p->proven == AUTH_IDENT);
 }
@@ -165,7 +168,10 @@ static bool step(struct play *p)
 	case ACCEPT_GSS_LEVEL:
 		answer_level(p, token, &out);
 		break;
-	case ACCEPT_TLS: /* nobody here offers it */
+	case ACCEPT_TLS:
+		/* What has come by then is not TLS, and so nothing. */
+		in.pos = p->len;
+		break;
 	case ACCEPT_MORE:
 	case ACCEPT_END:
 		more = false;
@@ -196,16 +202,21 @@ static void grow(const struct play *known, unsigned length)
 	}
 }
 
+static void play_from(struct play *p, unsigned methods)
+{
+	n_played = n_asked = 0;
+	grow(p, 1);
+	print_message("# methods %u: %lu sequences, %lu asked for a connection\n", methods,
+	    n_played, n_asked);
+}
+
 static void play_all(unsigned methods, unsigned levels, bool nec)
 {
 	struct play p = {.len = 0};
 
-	n_played = n_asked = 0;
 	accept_init(&p.accept, methods);
 	accept_offer_gss(&p.accept, levels, nec);
-	grow(&p, 1);
-	print_message("# methods %u: %lu sequences, %lu asked for a connection\n", methods,
-	    n_played, n_asked);
+	play_from(&p, methods);
 }
 
 static void no_way_past(void **state)
@@ -223,10 +234,42 @@ static void no_way_past(void **state)
 	}
 }
 
+static void no_way_past_with_tls(void **state)
+{
+	static const unsigned methods[] = {
+	    AUTH_PASSWORD, AUTH_PASSWORD | AUTH_GSSAPI, AUTH_IDENT | AUTH_PASSWORD};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		struct play p = {.len = 0};
+
+		accept_init(&p.accept, methods[i]);
+		accept_offer_gss(&p.accept, GSS_LEVEL_BIT(GSS_LEVEL_CONFIDENTIAL), false);
+		accept_offer_tls(&p.accept);
+		play_from(&p, methods[i]);
+		assert_true(n_asked > 0);
+	}
+}
+
+/* Nobody becomes another, or nobody, by what he says behind a certificate. */
+static void a_certificate_stays(void **state)
+{
+	struct play p = {.proven = AUTH_CERT};
+
+	(void)state;
+	accept_init(&p.accept, AUTH_CERT);
+	accept_prove(&p.accept, AUTH_CERT, "alice", 5);
+	play_from(&p, AUTH_CERT);
+	assert_true(n_asked > 0);
+}
+
 static void nothing_offered(void **state)
 {
 	(void)state;
 	play_all(0, 0, false);
+	assert_int_equal(n_asked, 0);
+	/* Of one that asks for a certificate, before there is one. */
+	play_all(AUTH_CERT, 0, false);
 	assert_int_equal(n_asked, 0);
 }
 
@@ -234,6 +277,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(no_way_past),
+	    cmocka_unit_test(no_way_past_with_tls),
+	    cmocka_unit_test(a_certificate_stays),
 	    cmocka_unit_test(nothing_offered),
 	};
 
