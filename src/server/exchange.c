@@ -12,6 +12,9 @@
 /* Where in the shared buffer an answer's bytes are read to, so that its head can be written anew
  * before them. */
 #define ANSWER_AT ((size_t)128 * 1024)
+/* No destination has that many interim answers to give to one request. Each is written by itself,
+ * so a flood of them costs more than its bytes. */
+#define INTERIMS_MAX 1000
 /* The first piece of memory for a head that came in several. */
 #define HEAD_FIRST 4096
 
@@ -338,6 +341,9 @@ static ssize_t pass_heads(struct session *s, uint8_t *buf, size_t n)
 			return rc < 0 ? ERR_ANSWER : (ssize_t)in.pos;
 		f->told |= out.len > 0;
 		f->headed = !f->answer.interim;
+		f->interims += f->answer.interim;
+		if (f->interims > INTERIMS_MAX)
+			return ERR_ANSWER;
 		if (f->headed)
 			rc = pass_down(s, &out, buf + in.pos, n - in.pos);
 		else

@@ -28,12 +28,13 @@ struct forward {
 
 	/* The request under way. */
 	bool active;
-	bool reused;   /* its connection has served another one */
-	bool cut;      /* the destination takes no more of it */
-	bool heard;    /* the destination has said something */
-	bool told;     /* the client has got something of the answer */
-	bool headed;   /* the head of the final answer is through; `down` is its body */
-	bool complete; /* the answer is with the client, or in its unsent bytes */
+	bool reused;       /* its connection has served another one */
+	bool cut;          /* the destination takes no more of it */
+	bool heard;        /* the destination has said something */
+	bool told;         /* the client has got something of the answer */
+	bool headed;       /* the head of the final answer is through; `down` is its body */
+	bool complete;     /* the answer is with the client, or in its unsent bytes */
+	uint16_t interims; /* of its interim answers */
 	struct httpfwd_request request;
 	struct httpfwd_answer answer;
 	struct http_body up, down;

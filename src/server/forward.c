@@ -308,6 +308,7 @@ static int start(struct session *s)
 	note_target(s);
 	f->client_ended = s->hs->eof;
 	f->cut = f->heard = f->told = f->headed = f->complete = false;
+	f->interims = 0;
 	f->began = loop_now(&s->worker->loop);
 	f->up_before = session_target(s)->sent;
 	f->down_before = session_client(s)->sent;

@@ -568,6 +568,38 @@ def test_expect_100_continue(tabi, target):
     assert (early, body) == (None, b"hello")
 
 
+@pytest.mark.parametrize("version", (b"1.0", b"1.1"))
+def test_interim_answers_without_end(tabi, target, version):
+    """Some hundreds may be in order; who never comes to the answer has none."""
+
+    def serve(sock):
+        recv_head(sock)
+        sock.sendall(b"HTTP/1.1 102 Soon\r\n\r\n" * 1000 + page(b"x"))
+        recv_head(sock)
+        try:
+            while True:
+                sock.sendall(b"HTTP/1.1 102 Soon\r\n\r\n" * 100)
+        except OSError:
+            return
+
+    target(serve)
+    program = tabi(LOCAL)
+    asked = request(b"/").replace(b"HTTP/1.1", b"HTTP/" + version)
+    with socks.dial(PROXY) as sock:
+        sock.sendall(asked.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n"))
+        status = 102
+        while status == 102:
+            status, head = socks.recv_head(sock)
+        assert status == 200 and recv_body(sock, head) == b"x"
+        sock.sendall(asked)
+        data, end = socks.recv_end(sock)
+        if version == b"1.0":
+            assert data.startswith(b"HTTP/1.1 502 ") and end == "eof"
+        else:
+            assert end == "reset" and b" 200 " not in data and data.count(b" 102 ") <= 1000
+    assert program.wait_session()["reason"] == "bad-answer"
+
+
 @pytest.mark.parametrize("fields", ((), (b"Connection: keep-alive",)))
 def test_http_1_0(tabi, target, fields):
     """No interim answer, no chunks, and the connection stays only if asked for."""
