@@ -1075,6 +1075,33 @@ def test_chain_of_two(tabi, kerberos, target):
         assert wait_end(program, "done", user=ALICE)["protection"] == "confidential"
 
 
+@pytest.mark.parametrize("level", (gss.INTEGRITY, gss.CONFIDENTIAL))
+def test_bind(tabi, kerberos, level):
+    """Both replies are protected, and what was sent before there was a peer reaches him."""
+    program = tabi(local(auth(kerberos)))
+    with gss.login(PROXY, level) as sock:
+        sock.sendall(socks.request5("127.0.0.2", 0, socks.BIND) + b"early")
+        code, host, port, _ = socks.recv_reply5(sock)
+        assert code == 0
+        sock.sendall(b", " + b"later" * 2000)
+        with socket.create_connection((host, port), 10, ("127.0.0.2", 0)) as peer:
+            assert socks.recv_reply5(sock)[0] == 0
+            assert socks.recv_exact(peer, 10007) == b"early, " + b"later" * 2000
+            peer.sendall(b"back")
+            assert socks.recv_exact(sock, 4) == b"back"
+    wait_end(program, "done", user=ALICE, command="bind")
+
+
+@pytest.mark.parametrize("level", (gss.INTEGRITY, gss.CONFIDENTIAL))
+def test_resolve(tabi, kerberos, dns_server, level):
+    dns_server({"name.test": ["192.0.2.1"]})
+    tabi(local(auth(kerberos)))
+    with gss.login(PROXY, level) as sock:
+        sock.sendall(socks.request5("name.test", 0, 0xF0))
+        assert socks.recv_reply5(sock)[:2] == (0, "192.0.2.1")
+        assert sock.recv(1) == b""
+
+
 def test_inside_tls(tabi, kerberos, target, tmp_path):
     """Both layers at once, one over the other."""
     target(reverse)
