@@ -636,8 +636,10 @@ static void close_off(SSL_CTX *ctx)
 {
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 	SSL_CTX_set_cipher_list(ctx, CIPHERS_1_2);
+	/* What was read may be a password: OpenSSL keeps no copy of it. */
 	SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
-				     SSL_OP_NO_TICKET | SSL_OP_ENABLE_KTLS);
+				     SSL_OP_NO_TICKET | SSL_OP_ENABLE_KTLS |
+				     SSL_OP_CLEANSE_PLAINTEXT);
 	/* Whoever resumed a session would not be asked for a certificate again. */
 	SSL_CTX_set_num_tickets(ctx, 0);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);

@@ -83,6 +83,8 @@ static void begin_auth(struct session *s)
 
 	s->state = SESSION_AUTH;
 	session_wait(s, WATCH_ERROR);
+	/* The machine has the password now; the handshake may last. */
+	explicit_bzero(hs->in, hs->in_at);
 	err = auth_check_start(
 	    s->worker->auth, s->config, &client, &hs->accept, on_auth, s, &hs->check);
 	if (err)
