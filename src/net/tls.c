@@ -60,7 +60,7 @@ static bool may_read(struct tls *t)
 }
 
 static long watch_reads(BIO *bio, int oper, const char *argp, size_t len, int argi, long argl,
-    int ret, size_t *processed)
+    int ret, size_t *processed) /* NOLINT(readability-non-const-parameter): OpenSSL's type */
 {
 	struct tls *t = (struct tls *)(void *)BIO_get_callback_arg(bio);
 
