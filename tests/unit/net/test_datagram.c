@@ -231,9 +231,11 @@ static void icmp_is_no_end(int family)
 	/* Each of them meets the error of the one before. */
 	for (int i = 0; i < 100; i++)
 		assert_int_equal(datagram_send(&t->b, "x", 1, NULL, 0, &to, port), 0);
-	run_for(t, 20);
-	assert_int_equal(told, 100);
-	assert_int_equal(t->b.errors, 100);
+	/* The kernel limits how often it tells, for all of this network. */
+	for (int i = 0; i < 500 && told == 0; i++)
+		run_for(t, 20);
+	assert_in_range(told, 1, 100);
+	assert_int_equal(t->b.errors, told);
 	assert_true(ip_equal(&last_error.to, &to));
 	assert_int_equal(last_error.port, port);
 	assert_int_equal(last_error.err, -ECONNREFUSED);

@@ -180,7 +180,8 @@ static void many_share_one_timer(void **state)
 	free(items);
 }
 
-/* Deadlines set at different times come at most 1/16 late; the rest is a busy machine's. */
+/* Deadlines set at different times come at most 1/16 late; the rest is a busy machine's, which may
+ * need more than one try. */
 static struct item spread[8];
 static struct timer setter;
 static unsigned spread_n;
@@ -195,14 +196,20 @@ static void set_next(struct timer *timer)
 static void lateness_is_bounded(void **state)
 {
 	(void)state;
-	memset(spread, 0, sizeof(spread));
-	spread_n = 0;
 	deadline_class_change(&cls, 160);
 	timer_init(&setter, &loop, set_next);
-	timer_start(&setter, 1);
-	loop_run(&loop);
-	assert_int_equal(expired, 8);
-	assert_true(latest <= 160 / 16 + 100);
+	for (int tries = 0; tries < 20; tries++) {
+		memset(spread, 0, sizeof(spread));
+		spread_n = 0;
+		expired = 0;
+		latest = 0;
+		timer_start(&setter, 1);
+		loop_run(&loop);
+		assert_int_equal(expired, 8);
+		if (latest <= 160 / 16 + 20)
+			break;
+	}
+	assert_true(latest <= 160 / 16 + 20);
 	timer_close(&setter, NULL);
 }
 
