@@ -16,6 +16,7 @@ static const struct subcommand subcommands[] = {
     {"check", check_main, "is a configuration right?"},
     {"explain", explain_main, "which rule would decide about a request?"},
     {"passwd", passwd_main, "set or remove a user's password in a password file"},
+    {"bench", bench_main, "load a proxy, and tell what it does with it"},
     {NULL, NULL, NULL},
 };
 

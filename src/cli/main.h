@@ -7,6 +7,7 @@
  * argv[0] is "tabi" and the subcommand's name, argv[1] its first argument. Each returns the exit
  * status: 0, 1 (it failed and said why) or 2 (it was called wrongly). Their table is in main.c.
  */
+int bench_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
 int serve_main(int argc, char **argv);

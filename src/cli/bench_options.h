@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of tabi bench: what to load, how much, and for how long. */
+#ifndef TABI_CLI_BENCH_OPTIONS_H
+#define TABI_CLI_BENCH_OPTIONS_H
+
+#include "proto/url.h"
+
+enum bench_kind {
+	BENCH_STREAM,  /* as many bytes as there is room for */
+	BENCH_RR,      /* a message, its echo, the next message */
+	BENCH_CONNECT, /* a session for each message */
+	BENCH_IDLE,    /* sessions that only are there */
+	BENCH_KINDS,
+};
+
+enum bench_direction { BENCH_DOWN, BENCH_UP, BENCH_BOTH };
+
+struct bench_options {
+	enum bench_kind kind;
+	enum bench_direction direction; /* of BENCH_STREAM */
+	bool direct;
+	struct url proxy;   /* unless `direct` */
+	struct addr target; /* port 1 to 65535 */
+	uint64_t connections;
+	uint64_t size;       /* bytes of a message, or of one write of a stream */
+	uint64_t seconds_ms; /* measured */
+	uint64_t warm_up_ms; /* before that */
+	uint64_t rate;       /* of BENCH_RR: messages per second, all together; 0: one by one */
+	uint64_t pid;        /* of the proxy; 0: not told */
+	bool json;
+};
+
+#define BENCH_SIZE_MAX (UINT64_C(1) << 20)
+
+/* "stream" and so on; NULL beyond the last. */
+const char *bench_kind_name(enum bench_kind kind);
+
+/*
+ * Reads `argv` behind the mode: argv[0] begins complaints, options and the target follow. Returns
+ * -1 to go on, or the exit status, with what is wrong (or the help that was asked for) printed. A
+ * password is wiped from `argv`, where ps(1) would show it.
+ */
+int bench_options_read(struct bench_options *o, enum bench_kind kind, int argc, char **argv);
+
+/* The summary of all options. */
+extern const char bench_usage[];
+
+#endif
