@@ -26,7 +26,10 @@ int bench_main(int argc, char **argv)
 			int status =
 			    bench_options_read(&o, (enum bench_kind)kind, argc - 1, argv + 1);
 
-			return status < 0 ? bench_run(&o) : status;
+			if (status < 0)
+				status = bench_run(&o);
+			explicit_bzero(&o.proxy, sizeof(o.proxy));
+			return status;
 		}
 	}
 	fprintf(stderr, "tabi bench: there is no mode '%s'\n", word);

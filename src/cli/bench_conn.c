@@ -48,6 +48,9 @@ static void made_or_not(struct bench_conn *conn)
 {
 	if (conn->stage == CONN_DIALS || conn->stage == CONN_SHAKES_HANDS)
 		conn->bench->dialing--;
+	/* A password went out through it. */
+	if (conn->handshake)
+		explicit_bzero(conn->handshake->out, sizeof(conn->handshake->out));
 	free(conn->handshake);
 	conn->handshake = NULL;
 }
