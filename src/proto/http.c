@@ -176,38 +176,17 @@ void http_write_connect(
 	wire_write_text(out, "\r\n");
 }
 
-/* HTTP/1.x SP three digits, then nothing or SP and a reason that nobody reads. */
-static int parse_status_line(struct http_text line, int *ret_status)
-{
-	struct http_text version;
-	int status = 0;
-
-	if (!http_split(&line, ' ', &version) || !http_is_version(&version) || line.len < 3)
-		return ERR_MALFORMED;
-	for (size_t i = 0; i < 3; i++) {
-		if (!http_is_digit(line.at[i]))
-			return ERR_MALFORMED;
-		status = status * 10 + (line.at[i] - '0');
-	}
-	if (status < 100 || (line.len > 3 && line.at[3] != ' '))
-		return ERR_MALFORMED;
-	*ret_status = status;
-	return 0;
-}
-
 /* Fields of an answer are not looked at: in one to CONNECT none of them means anything, not even
  * those that would give a length (RFC 9110 section 9.3.6). */
 static int read_answer_head(struct wire_reader *r, int *ret_status)
 {
+	struct http_response a = {0};
 	struct http_text line;
-	int rc;
+	int rc = http_read_status(r, &a);
 
-	rc = http_read_line(r, &line, NULL);
 	if (rc != WIRE_DONE)
 		return rc;
-	rc = parse_status_line(line, ret_status);
-	if (rc != 0)
-		return rc;
+	*ret_status = a.status;
 	/* A refusal needs no more than its status; a body may follow that nobody wants. */
 	if (*ret_status >= 300)
 		return WIRE_DONE;
@@ -220,13 +199,8 @@ static int read_answer_head(struct wire_reader *r, int *ret_status)
 int http_read_answer(struct wire_reader *in, int *ret_status)
 {
 	struct wire_reader r = http_head_of(in, HTTP_HEAD_MAX);
-	int rc, status;
+	int status, rc = read_answer_head(&r, &status);
 
-	/* Whatever does not begin like HTTP is found out at once, not at its first line end. */
-	for (size_t i = 0; i < 5 && i < wire_left(in); i++)
-		if (in->data[in->pos + i] != (uint8_t) "HTTP/"[i])
-			return ERR_MALFORMED;
-	rc = read_answer_head(&r, &status);
 	if (rc == WIRE_MORE && wire_left(in) >= HTTP_HEAD_MAX)
 		return ERR_TOO_LONG;
 	if (rc != WIRE_DONE)

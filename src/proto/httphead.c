@@ -218,10 +218,10 @@ static int parse_status_line(struct http_text line, struct http_response *a)
 		return ERR_MALFORMED;
 	if (line.len > 4)
 		a->reason = (struct http_text){line.at + 4, line.len - 4};
-	return 0;
+	return WIRE_DONE;
 }
 
-static int read_response(struct wire_reader *r, struct http_response *a)
+int http_read_status(struct wire_reader *r, struct http_response *response)
 {
 	struct http_text line;
 	int rc;
@@ -229,11 +229,15 @@ static int read_response(struct wire_reader *r, struct http_response *a)
 	for (size_t i = 0; i < 5 && i < wire_left(r); i++)
 		if (r->data[r->pos + i] != (uint8_t) "HTTP/"[i])
 			return ERR_MALFORMED;
-	rc = http_read_line(r, &line, &a->fields.bare_lf);
-	if (rc != WIRE_DONE)
-		return rc;
-	rc = parse_status_line(line, a);
-	return rc != 0 ? rc : read_fields(r, true, HTTP_ANSWER_FIELDS_MAX, &a->fields);
+	rc = http_read_line(r, &line, &response->fields.bare_lf);
+	return rc != WIRE_DONE ? rc : parse_status_line(line, response);
+}
+
+static int read_response(struct wire_reader *r, struct http_response *a)
+{
+	int rc = http_read_status(r, a);
+
+	return rc != WIRE_DONE ? rc : read_fields(r, true, HTTP_ANSWER_FIELDS_MAX, &a->fields);
 }
 
 int http_read_response(struct wire_reader *in, struct http_response *ret_response)

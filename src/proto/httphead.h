@@ -72,6 +72,10 @@ struct http_response {
  */
 int http_read_response(struct wire_reader *in, struct http_response *ret_response);
 
+/* Its first line alone, into a zeroed `response`: WIRE_DONE, WIRE_MORE or ERR_MALFORMED. On
+ * WIRE_MORE the cursor may have moved. */
+int http_read_status(struct wire_reader *r, struct http_response *response);
+
 /* The name of a field's line, and `*line` what is behind the colon, untrimmed. False where it is no
  * field. `lenient`: blanks before the colon are taken away. */
 bool http_field_name(struct http_text *line, bool lenient, struct http_text *ret_name);
