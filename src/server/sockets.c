@@ -65,6 +65,19 @@ static int set_int(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
+/* The last step: listens, unless something has failed before. Returns `fd`, or -errno without it.
+ */
+static int finish_listening(int fd, int err)
+{
+	if (!err && listen(fd, BACKLOG) < 0)
+		err = -errno;
+	if (err) {
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
 /* A bound and listening TCP socket, or -errno. */
 static int open_tcp(const struct ip *ip, bool v6, uint16_t port, bool reuse_port)
 {
@@ -87,13 +100,7 @@ static int open_tcp(const struct ip *ip, bool v6, uint16_t port, bool reuse_port
 	socket_keep_urgent(fd);
 	if (!err && bind(fd, (struct sockaddr *)&sa, len) < 0)
 		err = -errno;
-	if (!err && listen(fd, BACKLOG) < 0)
-		err = -errno;
-	if (err) {
-		close(fd);
-		return err;
-	}
-	return fd;
+	return finish_listening(fd, err);
 }
 
 static struct ip unspecified(bool v6)
@@ -186,13 +193,7 @@ static int open_unix(const struct policy_listener *l)
 	mask = umask(~(mode_t)l->unix_mode & 0777);
 	err = bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
 	umask(mask);
-	if (!err && listen(fd, BACKLOG) < 0)
-		err = -errno;
-	if (err) {
-		close(fd);
-		return err;
-	}
-	return fd;
+	return finish_listening(fd, err);
 }
 
 static bool same_address(const struct listening *a, const struct policy_listener *l, bool v6)
