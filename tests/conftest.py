@@ -10,7 +10,7 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "net")]
 
-from harness import dns, netns, targets  # noqa: E402
+from harness import certs, dns, netns, targets, udp  # noqa: E402
 from harness.tabi import Tabi  # noqa: E402
 
 
@@ -87,3 +87,26 @@ def dns_server():
     yield start
     for one in started:
         one.close()
+
+
+@pytest.fixture
+def echo():
+    """echo(...) starts a UDP server that sends back what it gets."""
+    started = []
+
+    def start(*args):
+        started.append(udp.Echo(*args))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """Certificates: of the server, and of alice."""
+    ca = certs.Authority(tmp_path_factory.mktemp("ca"))
+    ca.server()
+    ca.issue("alice")
+    return ca

@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 
-from harness import certs
 from harness.config import local
 from interop_helpers import NAME, OUTSIDE, OUTSIDE6, PAGE, PASSWORD, check_line
 
@@ -115,14 +114,6 @@ def test_over_ipv6(tabi, client, web, names):
 
 
 # TLS to the proxy
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    ca = certs.Authority(tmp_path_factory.mktemp("ca"))
-    ca.server()
-    ca.issue("alice")
-    return ca
 
 
 def tls_config(ca, listen="", rules="allow all\n"):

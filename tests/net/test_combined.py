@@ -8,21 +8,13 @@ from test_http_forward import (
     ask, echo_request, page, recv_head, recv_page, request, requests_of, serve_pages,
 )  # fmt: skip
 
-from harness import certs, dns, mcast, socks, targets, tls, udp
+from harness import dns, mcast, socks, targets, tls, udp
 from harness import proxyproto as pp
 from harness.config import HEAD, PROXY, local
 from harness.tabi import run, wait_until
 
 CLIENT = "192.0.2.7"
 FRONT = "listen 127.0.0.1:1443 proxy-protocol from 127.0.0.1"
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    ca = certs.Authority(tmp_path_factory.mktemp("ca"))
-    ca.server()
-    ca.issue("alice")
-    return ca
 
 
 def front(ca, *words):

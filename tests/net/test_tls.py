@@ -23,14 +23,6 @@ MB = 1 << 20
 IDLE_SESSIONS = 500
 
 
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    ca = certs.Authority(tmp_path_factory.mktemp("ca"))
-    ca.server()
-    ca.issue("alice")
-    return ca
-
-
 def config(ca, listen="", rules=ALLOW_ALL, head=HEAD):
     pem, key = ca.path("server.pem"), ca.path("server.key")
     return head + f"listen 127.0.0.1:1443 tls {pem} {key} {listen}\n" + rules

@@ -20,14 +20,6 @@ TARGET = "127.0.0.1:7000"
 MB = 1 << 20
 
 
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    ca = certs.Authority(tmp_path_factory.mktemp("ca"))
-    ca.server()
-    ca.issue("alice")
-    return ca
-
-
 def serve(ca, port=1443, words="", plain=1080):
     """Plain on one port, TLS on another."""
     files = f"{ca.path('server.pem')} {ca.path('server.key')}"

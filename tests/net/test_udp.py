@@ -19,19 +19,6 @@ from harness.tabi import SANITIZED, check_memory, run, wait_until
 LONGEST = 65507
 
 
-@pytest.fixture
-def echo():
-    started = []
-
-    def start(*args):
-        started.append(udp.Echo(*args))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
-
-
 def end(program, association, **fields):
     """The session's line after its client has gone."""
     association.close()

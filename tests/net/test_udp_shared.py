@@ -14,19 +14,6 @@ from harness.tabi import wait_until
 SHARED = local("udp-ports shared 5300")
 
 
-@pytest.fixture
-def echo():
-    started = []
-
-    def start(*args):
-        started.append(udp.Echo(*args))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
-
-
 def bound(family=""):
     with open("/proc/net/udp" + family) as f:
         return [line.split()[1] for line in f.readlines()[1:]]

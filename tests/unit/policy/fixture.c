@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "fixture.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct memory_source {
 	struct parse_source source;
@@ -69,4 +72,39 @@ struct policy_request fixture_request(void)
 	    .port = 443,
 	    .now = 10 * 60,
 	};
+}
+
+static bool ends_in(const char *name, const char *suffix)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot && strcmp(dot, suffix) == 0;
+}
+
+int fixture_run_files(
+    const char *group, const char *folder, const char *suffix, CMUnitTestFunction test)
+{
+	struct dirent **entries;
+	struct CMUnitTest *tests;
+	size_t n_tests = 0;
+	int n, status = 2;
+
+	if (chdir(folder) != 0)
+		return 2;
+	n = scandir(".", &entries, NULL, alphasort);
+	if (n < 0)
+		return 2;
+	tests = calloc((size_t)n + 1, sizeof(*tests));
+	for (int i = 0; tests && i < n; i++)
+		if (ends_in(entries[i]->d_name, suffix))
+			tests[n_tests++] = (struct CMUnitTest){.name = entries[i]->d_name,
+			    .test_func = test,
+			    .initial_state = entries[i]->d_name};
+	if (n_tests > 0)
+		status = _cmocka_run_group_tests(group, tests, n_tests, NULL, NULL);
+	for (int i = 0; i < n; i++)
+		free(entries[i]);
+	free(entries);
+	free(tests);
+	return status;
 }

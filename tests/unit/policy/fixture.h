@@ -25,4 +25,12 @@ struct policy_request fixture_request(void);
 /* An address that must be one. */
 struct ip fixture_ip(const char *text);
 
+/*
+ * A group of tests, one for each file in `folder` whose name ends in `suffix`; `test` finds the
+ * name in its state, and the folder is the working directory. Returns main()'s status; 2 where
+ * there is none.
+ */
+int fixture_run_files(
+    const char *group, const char *folder, const char *suffix, CMUnitTestFunction test);
+
 #endif

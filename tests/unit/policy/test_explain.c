@@ -8,11 +8,9 @@
  */
 #include "policy/explain.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/mistakes.h"
 #include "server/texts.h"
@@ -100,35 +98,9 @@ static void requests_are_decided_as_expected(void **state)
 	assert_true(n_asked > 10);
 }
 
-static int is_requests(const struct dirent *entry)
-{
-	const char *dot = strrchr(entry->d_name, '.');
-
-	return dot && strcmp(dot, ".requests") == 0;
-}
-
 int main(int argc, char **argv)
 {
-	struct dirent **entries;
-	struct CMUnitTest *tests;
-	int n, status;
-
-	if (argc != 2 || chdir(argv[1]) != 0)
+	if (argc != 2)
 		return 2;
-	n = scandir(".", &entries, is_requests, alphasort);
-	if (n <= 0)
-		return 2;
-	tests = calloc((size_t)n, sizeof(*tests));
-	if (!tests)
-		return 2;
-	for (int i = 0; i < n; i++)
-		tests[i] = (struct CMUnitTest){.name = entries[i]->d_name,
-		    .test_func = requests_are_decided_as_expected,
-		    .initial_state = entries[i]->d_name};
-	status = _cmocka_run_group_tests("explain", tests, (size_t)n, NULL, NULL);
-	for (int i = 0; i < n; i++)
-		free(entries[i]);
-	free(entries);
-	free(tests);
-	return status;
+	return fixture_run_files("explain", argv[1], ".requests", requests_are_decided_as_expected);
 }

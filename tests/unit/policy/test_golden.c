@@ -9,11 +9,9 @@
 #include "server/texts.h"
 #include "fixture.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define TEXT_MAX 65536
 
@@ -77,35 +75,9 @@ static void messages_are_as_expected(void **state)
 	free(said);
 }
 
-static int is_conf(const struct dirent *entry)
-{
-	const char *dot = strrchr(entry->d_name, '.');
-
-	return dot && strcmp(dot, ".conf") == 0;
-}
-
 int main(int argc, char **argv)
 {
-	struct dirent **entries;
-	struct CMUnitTest *tests;
-	int n, status;
-
-	if (argc != 2 || chdir(argv[1]) != 0)
+	if (argc != 2)
 		return 2;
-	n = scandir(".", &entries, is_conf, alphasort);
-	if (n <= 0)
-		return 2;
-	tests = calloc((size_t)n, sizeof(*tests));
-	if (!tests)
-		return 2;
-	for (int i = 0; i < n; i++)
-		tests[i] = (struct CMUnitTest){.name = entries[i]->d_name,
-		    .test_func = messages_are_as_expected,
-		    .initial_state = entries[i]->d_name};
-	status = _cmocka_run_group_tests("golden", tests, (size_t)n, NULL, NULL);
-	for (int i = 0; i < n; i++)
-		free(entries[i]);
-	free(entries);
-	free(tests);
-	return status;
+	return fixture_run_files("golden", argv[1], ".conf", messages_are_as_expected);
 }
