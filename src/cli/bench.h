@@ -87,6 +87,7 @@ struct bench_conn {
 	uint64_t seq;      /* at the front of the message */
 	uint64_t due;      /* ns: of the message, or when the session began */
 	uint64_t turn;     /* of a fixed rate: which message is next */
+	unsigned target;   /* which of them all */
 	uint64_t up, down; /* behind the preface */
 	struct bench_handshake *handshake;
 	uint8_t tail[BENCH_TRAILER]; /* of a stream: the last bytes that came */
@@ -110,9 +111,13 @@ struct bench {
 	enum bench_phase phase;
 	bool interrupted, filling;
 
-	struct sockaddr_storage first; /* whom to connect to */
-	socklen_t first_len;
-	struct addr target; /* as the proxy is asked for it */
+	/* Whom to connect to: the proxy, or each target. */
+	struct {
+		struct sockaddr_storage sa;
+		socklen_t len;
+	} first[BENCH_TARGETS_MAX];
+	struct addr targets[BENCH_TARGETS_MAX]; /* as the proxy is asked for them */
+	unsigned next_target;
 
 	struct bench_conn *conns;
 	unsigned n_conns, started, settled, opened, live;

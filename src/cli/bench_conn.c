@@ -173,7 +173,8 @@ static void shake_hands(struct bench_conn *conn)
 	}
 	conn->handshake->in_len = conn->handshake->out_at = conn->handshake->out_len = 0;
 	conn->stage = CONN_SHAKES_HANDS;
-	connect_init(&conn->handshake->machine, &b->o->proxy, 1, COMMAND_CONNECT, &b->target);
+	connect_init(
+	    &conn->handshake->machine, &b->o->proxy, 1, COMMAND_CONNECT, &b->targets[conn->target]);
 	step(conn, false);
 }
 
@@ -206,7 +207,8 @@ static void on_event(struct watch *watch, unsigned events)
 void conn_start(struct bench_conn *conn)
 {
 	struct bench *b = conn->bench;
-	int fd = socket(b->first.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	unsigned target = b->next_target++ % b->o->n_targets, way = b->o->direct ? target : 0;
+	int fd = socket(b->first[way].sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0) {
 		conn_fail(conn, "connect", -errno, NULL, -1);
@@ -219,12 +221,13 @@ void conn_start(struct bench_conn *conn)
 	    .settled = conn->settled,
 	    .left_out = BENCH_PREFACE,
 	    .due = bench_clock(),
+	    .target = target,
 	};
 	b->live++;
 	b->dialing++;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	watch_init(&conn->watch, &b->loop, fd, on_event);
-	if (connect(fd, (const struct sockaddr *)&b->first, b->first_len) < 0 &&
+	if (connect(fd, (const struct sockaddr *)&b->first[way].sa, b->first[way].len) < 0 &&
 	    errno != EINPROGRESS)
 		conn_fail(conn, "connect", -errno, NULL, -1);
 	else

@@ -8,10 +8,11 @@
 #include <string.h>
 
 const char bench_usage[] =
-    "usage: tabi bench MODE {-x URL | --direct} [OPTION...] HOST:PORT\n"
+    "usage: tabi bench MODE {-x URL | --direct} [OPTION...] HOST:PORT...\n"
     "       tabi bench serve ADDRESS:PORT\n"
     "\n"
     "Loads a proxy, or without one the way to HOST:PORT, where 'tabi bench serve' has to run.\n"
+    "With several targets one connection after the other goes to the next of them.\n"
     "\n"
     "modes:\n"
     "  stream   as many bytes as there is room for\n"
@@ -170,12 +171,18 @@ static int read_one(struct bench_options *o, int c, const char *me)
 	}
 }
 
-static int read_target(struct bench_options *o, int argc, char **argv)
+static int read_targets(struct bench_options *o, int argc, char **argv)
 {
-	if (argc - optind != 1)
-		return wrong(argv[0], "HOST:PORT", "say one target, where 'tabi bench serve' runs");
-	if (addr_parse(argv[optind], strlen(argv[optind]), &o->target) != 0 || o->target.port == 0)
-		return wrong(argv[0], argv[optind], "is not HOST:PORT");
+	if (argc == optind)
+		return wrong(argv[0], "HOST:PORT", "say a target, where 'tabi bench serve' runs");
+	if (argc - optind > BENCH_TARGETS_MAX)
+		return wrong(argv[0], argv[optind + BENCH_TARGETS_MAX], "is one target too many");
+	for (char **arg = argv + optind; *arg; arg++) {
+		struct addr *target = &o->targets[o->n_targets++];
+
+		if (addr_parse(*arg, strlen(*arg), target) != 0 || target->port == 0)
+			return wrong(argv[0], *arg, "is not HOST:PORT");
+	}
 	/* So that no figure is taken for that of a proxy which was forgotten. */
 	if (o->direct == (o->proxy.proxy.kind != ADDR_NONE))
 		return wrong(argv[0], "way", "say -x URL or --direct, one of them");
@@ -198,5 +205,5 @@ int bench_options_read(struct bench_options *o, enum bench_kind kind, int argc, 
 	while (status < 0 &&
 	       (c = getopt_long(argc, argv, "x:Dd:c:b:r:s:w:p:jh", long_options, NULL)) != -1)
 		status = read_one(o, c, argv[0]);
-	return status < 0 ? read_target(o, argc, argv) : status;
+	return status < 0 ? read_targets(o, argc, argv) : status;
 }

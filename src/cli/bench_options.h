@@ -15,12 +15,16 @@ enum bench_kind {
 
 enum bench_direction { BENCH_DOWN, BENCH_UP, BENCH_BOTH };
 
+#define BENCH_TARGETS_MAX 64
+
 struct bench_options {
 	enum bench_kind kind;
 	enum bench_direction direction; /* of BENCH_STREAM */
 	bool direct;
-	struct url proxy;   /* unless `direct` */
-	struct addr target; /* port 1 to 65535 */
+	struct url proxy; /* unless `direct` */
+	/* One connection after the other goes to the next of them; ports 1 to 65535. */
+	struct addr targets[BENCH_TARGETS_MAX];
+	unsigned n_targets;
 	uint64_t connections;
 	uint64_t size;       /* bytes of a message, or of one write of a stream */
 	uint64_t seconds_ms; /* measured */

@@ -8,12 +8,24 @@
 
 #define PROC_MAX 256
 
+/* Of a process since it began, all its threads together. */
+struct proc_one {
+	pid_t pid;
+	double cpu;          /* seconds of user and system time: to the nanosecond, as below else */
+	double user, system; /* seconds, to the clock tick */
+	uint64_t wakeups;    /* how often a thread went to sleep; of threads that are there */
+};
+
 struct proc_usage {
 	unsigned n;
-	struct {
-		pid_t pid;
-		double cpu; /* seconds of user and system time, since it began */
-	} each[PROC_MAX];
+	struct proc_one each[PROC_MAX];
+};
+
+/* What they took between two moments. Who began in between counts whole, who ended not at all. */
+struct proc_cost {
+	double seconds, user, system;
+	uint64_t wakeups;
+	unsigned lost; /* how many ended */
 };
 
 /* Returns 0, or -ESRCH where there is no such process. No more than PROC_MAX are looked at. */
@@ -22,9 +34,6 @@ int proc_usage_read(pid_t pid, struct proc_usage *ret_usage);
 /* Bytes that belong to one of them alone, which takes longer to find out. */
 uint64_t proc_usage_memory(const struct proc_usage *usage);
 
-/* Seconds of CPU between the two. Who began in between counts whole, who ended not at all, and
- * `*ret_lost` says how many did. */
-double proc_usage_cpu(
-    const struct proc_usage *before, const struct proc_usage *after, unsigned *ret_lost);
+struct proc_cost proc_usage_cost(const struct proc_usage *before, const struct proc_usage *after);
 
 #endif

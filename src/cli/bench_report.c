@@ -23,8 +23,8 @@ static const struct {
 /* The figures from which all is told. */
 struct figures {
 	double seconds, units, up, down;
-	double cpu, own_cpu; /* seconds */
-	unsigned lost;
+	double own_cpu;       /* seconds */
+	struct proc_cost cpu; /* of the proxy */
 	bool cpu_known;
 	double memory, memory_per_session; /* bytes */
 };
@@ -46,7 +46,7 @@ static struct figures figures_of(const struct bench *b)
 	f.own_cpu = to->own_cpu - from->own_cpu;
 	f.cpu_known = from->proxy.n > 0 && to->proxy.n > 0;
 	if (f.cpu_known)
-		f.cpu = proc_usage_cpu(&from->proxy, &to->proxy, &f.lost);
+		f.cpu = proc_usage_cost(&from->proxy, &to->proxy);
 	f.memory = (double)b->memory_after;
 	if (b->held > 0)
 		f.memory_per_session = (f.memory - (double)b->memory_before) / b->held;
@@ -113,9 +113,12 @@ static void print_head(const struct bench *b)
 	};
 	char url[1024], target[ADDR_TEXT_MAX];
 
-	printf("%s%s  %s  to %s\n", bench_kind_name(b->o->kind),
+	printf("%s%s  %s  to %s", bench_kind_name(b->o->kind),
 	    b->o->kind == BENCH_STREAM ? directions[b->o->direction] : "", way(b, url, sizeof(url)),
-	    addr_format(&b->o->target, target));
+	    addr_format(&b->o->targets[0], target));
+	if (b->o->n_targets > 1)
+		printf(" and %u more", b->o->n_targets - 1);
+	putchar('\n');
 	printf("  connections    %" PRIu64, b->o->connections);
 	if (b->o->kind != BENCH_CONNECT)
 		printf(" (%u made, %u at the end)", b->opened, b->held);
@@ -154,15 +157,20 @@ static void print_traffic(const struct bench *b, const struct figures *f)
 static void print_cost(const struct bench *b, const struct figures *f)
 {
 	if (b->o->pid > 0 && f->cpu_known) {
-		printf("  proxy's CPU    %.2f s", f->cpu);
+		printf("  proxy's CPU    %.3f s (user %.2f, system %.2f)", f->cpu.seconds,
+		    f->cpu.user, f->cpu.system);
 		if (b->o->kind == BENCH_STREAM && f->units > 0)
-			printf(", %.3f s per GB", f->cpu / f->units * 1e9);
+			printf(", %.3f s per GB", f->cpu.seconds / f->units * 1e9);
 		else if (b->o->kind != BENCH_IDLE && f->units > 0)
-			printf(", %.2f us per %s", f->cpu / f->units * 1e6, b->mode->unit);
+			printf(", %.2f us per %s", f->cpu.seconds / f->units * 1e6, b->mode->unit);
 		printf(", %u processes", b->end.proxy.n);
-		if (f->lost > 0)
-			printf(", %u more ended and are not counted", f->lost);
-		printf("\n  proxy's memory %.1f MB", f->memory / 1e6);
+		if (f->cpu.lost > 0)
+			printf(", %u more ended and are not counted", f->cpu.lost);
+		putchar('\n');
+		if (b->o->kind == BENCH_IDLE && f->seconds > 0)
+			printf("  its wake-ups   %.1f per second\n",
+			    (double)f->cpu.wakeups / f->seconds);
+		printf("  proxy's memory %.1f MB", f->memory / 1e6);
 		if (b->o->kind == BENCH_IDLE)
 			printf(", %.0f bytes per session", f->memory_per_session);
 		putchar('\n');
@@ -218,10 +226,12 @@ static void put_latency(const struct bench *b)
 static void put_proxy(const struct bench *b, const struct figures *f)
 {
 	printf("\"proxy_process\":{\"pid\":%" PRIu64 ",\"processes\":%u,\"processes_lost\":%u,"
-	       "\"cpu_seconds\":%.3f,\"cpu_seconds_per_unit\":%.6g,\"memory_before\":%" PRIu64
+	       "\"cpu_seconds\":%.6f,\"user_seconds\":%.2f,\"system_seconds\":%.2f,"
+	       "\"cpu_seconds_per_unit\":%.6g,\"wakeups\":%" PRIu64 ",\"memory_before\":%" PRIu64
 	       ",\"memory_after\":%" PRIu64,
-	    b->o->pid, b->end.proxy.n, f->lost, f->cpu, f->units > 0 ? f->cpu / f->units : 0,
-	    b->memory_before, b->memory_after);
+	    b->o->pid, b->end.proxy.n, f->cpu.lost, f->cpu.seconds, f->cpu.user, f->cpu.system,
+	    f->units > 0 ? f->cpu.seconds / f->units : 0, f->cpu.wakeups, b->memory_before,
+	    b->memory_after);
 	if (b->o->kind == BENCH_IDLE)
 		printf(",\"memory_per_session\":%.1f", f->memory_per_session);
 	printf("},");
@@ -250,10 +260,11 @@ static void print_json(const struct bench *b, const struct figures *f, bool ok)
 	if (b->o->kind == BENCH_STREAM)
 		put_text("direction", directions[b->o->direction]);
 	put_text("way", way(b, url, sizeof(url)));
-	put_text("target", addr_format(&b->o->target, target));
+	put_text("target", addr_format(&b->o->targets[0], target));
 	put_text("unit", b->mode->unit);
 	printf("\"ok\":%s,\"interrupted\":%s,", ok ? "true" : "false",
 	    b->interrupted ? "true" : "false");
+	printf("\"targets\":%u,", b->o->n_targets);
 	printf("\"connections\":%" PRIu64 ",\"connections_made\":%u,\"connections_at_end\":%u,",
 	    b->o->connections, b->opened, b->held);
 	printf("\"size\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"seconds\":%.6f,", b->o->size,

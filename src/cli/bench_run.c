@@ -321,23 +321,35 @@ static int look_up(
 	return 0;
 }
 
-/* Whom to connect to, and what to ask for there: some protocols have names looked up here. */
-static int find_way(struct bench *b)
+/* Whom to connect to for a target, and what to ask for there: some protocols have names looked up
+ * here. */
+static int find_way(struct bench *b, unsigned i)
 {
 	const struct bench_options *o = b->o;
+	const struct addr *target = &o->targets[i];
 	bool old = o->proxy.scheme == URL_SOCKS4;
 	struct sockaddr_storage sa = {0};
 	socklen_t len;
 
-	b->target = o->target;
+	b->targets[i] = *target;
 	if (o->direct)
-		return look_up(&o->target, AF_UNSPEC, &b->first, &b->first_len);
-	if (o->target.kind == ADDR_NAME && (old || o->proxy.scheme == URL_SOCKS5)) {
-		if (look_up(&o->target, old ? AF_INET : AF_UNSPEC, &sa, &len) != 0)
+		return look_up(target, AF_UNSPEC, &b->first[i].sa, &b->first[i].len);
+	if (target->kind == ADDR_NAME && (old || o->proxy.scheme == URL_SOCKS5)) {
+		if (look_up(target, old ? AF_INET : AF_UNSPEC, &sa, &len) != 0)
 			return 1;
-		b->target = sockaddr_to_addr(&sa);
+		b->targets[i] = sockaddr_to_addr(&sa);
 	}
-	return look_up(&o->proxy.proxy, AF_UNSPEC, &b->first, &b->first_len);
+	return 0;
+}
+
+static int find_ways(struct bench *b)
+{
+	for (unsigned i = 0; i < b->o->n_targets; i++)
+		if (find_way(b, i) != 0)
+			return 1;
+	if (b->o->direct)
+		return 0;
+	return look_up(&b->o->proxy.proxy, AF_UNSPEC, &b->first[0].sa, &b->first[0].len);
 }
 
 static int allow_descriptors(uint64_t connections)
@@ -394,7 +406,7 @@ static int prepare(struct bench *b)
 {
 	struct proc_usage usage;
 
-	if (find_way(b) != 0 || allow_descriptors(b->o->connections) != 0)
+	if (find_ways(b) != 0 || allow_descriptors(b->o->connections) != 0)
 		return 1;
 	if (b->o->pid > 0) {
 		if (proc_usage_read((pid_t)b->o->pid, &usage) < 0)

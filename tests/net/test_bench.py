@@ -256,10 +256,50 @@ def test_pid(tabi, server):
     assert got["cpu_seconds"] > 0 and got["cpu_seconds_per_unit"] > 0
     idle = bench("idle", "-c", "2000", *pid, *way_of("socks5"))["proxy_process"]
     assert idle["memory_after"] > 0
+    assert idle["wakeups"] < 50
     assert "memory_per_session" in idle
     done = run("bench", "rr", "--direct", "--pid", "4194304", TARGET)
     assert (done.returncode, done.stdout) == (1, "")
     assert "no such process" in done.stderr
+
+
+def test_cpu_of_threads_and_children(server):
+    """Each is counted, to less than a clock tick, a thread that has ended too."""
+    script = (
+        "import os, threading, time\n"
+        "def burn():\n"
+        "    end = time.thread_time() + 0.101\n"
+        "    while time.thread_time() < end: pass\n"
+        "time.sleep(0.3)\n"
+        "if os.fork(): os.wait()\n"
+        "else:\n"
+        "    one = threading.Thread(target=burn); one.start(); one.join(); burn()\n"
+        "    time.sleep(60)\n"
+    )
+    worker = subprocess.Popen(("/usr/bin/python3", "-c", script), start_new_session=True)
+    try:
+        got = bench("rr", "-c", "1", "--direct", "-p", str(worker.pid), brief=("-s", "3", "-w", "0"))
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    cost = got["proxy_process"]
+    assert 0.202 <= cost["cpu_seconds"] < 0.5
+    assert cost["cpu_seconds"] * 100 % 1 != 0
+    assert abs(cost["user_seconds"] + cost["system_seconds"] - cost["cpu_seconds"]) < 0.05
+
+
+def test_several_targets(tabi):
+    """One connection after the other goes to the next; one server may have all the addresses."""
+    tabi(LOCAL)
+    everywhere = Server("0.0.0.0:7000")
+    others = [Server(f"127.0.0.1:{port}") for port in (7001, 7002)]
+    names = ("127.0.0.2:7000", "127.0.0.3:7000", "127.0.0.1:7001", "127.0.0.1:7002")
+    for way in (("--direct",), way_of("socks5")):
+        got = bench("rr", "-c", "8", *way, *names[:-1], to=names[-1])
+        assert (got["targets"], got["target"]) == (4, names[0])
+        assert got["errors"] == []
+    assert everywhere.stop()["connections"] == 2 * 4
+    assert [other.stop()["connections"] for other in others] == [2 * 2, 2 * 2]
 
 
 def test_many_connections(tabi, server):

@@ -10,10 +10,10 @@
 
 #include <cmocka.h>
 
-#define WORDS_MAX 24
+#define WORDS_MAX (BENCH_TARGETS_MAX + 8)
 
 static struct bench_options o;
-static char line[512];
+static char line[1024];
 
 /* As from a command line of words with one space between them. */
 static int read_line(enum bench_kind kind, const char *text)
@@ -53,7 +53,8 @@ static void defaults(void **state)
 		assert_int_equal(o.size, rows[i].size);
 		assert_int_equal(o.seconds_ms, 10000);
 		assert_int_equal(o.warm_up_ms, 1000);
-		assert_int_equal(o.target.port, 7000);
+		assert_int_equal(o.n_targets, 1);
+		assert_int_equal(o.targets[0].port, 7000);
 		assert_true(o.direct);
 		assert_false(o.json);
 	}
@@ -76,11 +77,25 @@ static void all_of_them(void **state)
 	assert_int_equal(o.warm_up_ms, 0);
 	assert_int_equal(o.pid, 77);
 	assert_true(o.json);
-	assert_string_equal(o.target.name, "target.example");
+	assert_string_equal(o.targets[0].name, "target.example");
 	assert_int_equal(read_line(BENCH_STREAM, "h:1 --direct --direction both"), -1);
 	assert_int_equal(o.direction, BENCH_BOTH);
 	assert_int_equal(read_line(BENCH_STREAM, "h:1 --direct -d up"), -1);
 	assert_int_equal(o.direction, BENCH_UP);
+}
+
+static void several_targets(void **state)
+{
+	char text[8 * (BENCH_TARGETS_MAX + 1) + 10] = "--direct";
+
+	(void)state;
+	for (unsigned i = 1; i <= BENCH_TARGETS_MAX; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), " h:%u", i);
+	assert_int_equal(read_line(BENCH_RR, text), -1);
+	assert_int_equal(o.n_targets, BENCH_TARGETS_MAX);
+	assert_int_equal(o.targets[BENCH_TARGETS_MAX - 1].port, BENCH_TARGETS_MAX);
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), " h:1");
+	assert_int_equal(read_line(BENCH_RR, text), 2);
 }
 
 /* ps(1) shows what is in argv. */
@@ -104,7 +119,7 @@ static void mistakes(void **state)
 	    {BENCH_RR, "--direct"},
 	    {BENCH_RR, "127.0.0.1:7000"},
 	    {BENCH_RR, "--direct -x socks5://a h:1"},
-	    {BENCH_RR, "--direct h:1 h:2"},
+	    {BENCH_RR, "--direct h:1 h"},
 	    {BENCH_RR, "--direct h"},
 	    {BENCH_RR, "--direct h:0"},
 	    {BENCH_RR, "-x nonsense://a h:1"},
@@ -149,6 +164,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(defaults),
 	    cmocka_unit_test(all_of_them),
+	    cmocka_unit_test(several_targets),
 	    cmocka_unit_test(passwords_are_wiped),
 	    cmocka_unit_test(mistakes),
 	    cmocka_unit_test(help_is_no_mistake),
