@@ -142,59 +142,21 @@ static int start_socks4(struct connect *c, const struct addr *target, struct wir
 	return WIRE_DONE;
 }
 
-/* "None" is offered beside the password: a proxy that asks for none should not have to refuse. */
-static int start_socks5(struct connect *c, struct wire_writer *out)
+static bool is_socks5(const struct url *hop)
 {
-	uint8_t methods[3] = {SOCKS5_METHOD_NONE}, n = 1;
-
-	if (c->gss)
-		methods[n++] = SOCKS5_METHOD_GSSAPI;
-	if (has_credentials(hop_of(c)))
-		methods[n++] = SOCKS5_METHOD_PASSWORD;
-	socks5_write_greeting(out, methods, n);
-	c->gss_rounds = 0;
-	c->gss_complete = c->gss_skipped = false;
-	c->stage = CONNECT_AT_METHOD;
-	return WIRE_DONE;
+	return hop->scheme == URL_SOCKS5 || hop->scheme == URL_SOCKS5H ||
+	       hop->scheme == URL_SOCKS5_TLS;
 }
 
-static int start_http(struct connect *c, const struct addr *target, struct wire_writer *out)
+/* Does the hop get greeting, authentication and request at once? */
+static bool in_one_flight(const struct connect *c)
 {
-	const struct userpass credentials = credentials_of(hop_of(c));
-
-	if (hop_command(c) != COMMAND_CONNECT)
-		return ERR_COMMAND;
-	/* Basic ends the user at the first colon. */
-	if (memchr(credentials.user, ':', credentials.user_len))
-		return ERR_PROXY_NO_METHOD;
-	http_write_connect(out, target, has_credentials(hop_of(c)) ? &credentials : NULL);
-	c->stage = CONNECT_AT_REPLY;
-	return WIRE_DONE;
+	return (c->early & CONNECT_EARLY_REQUEST) && !c->gss && is_socks5(hop_of(c));
 }
 
-static int start_hop(struct connect *c, struct wire_writer *out)
+static uint8_t expected_method(const struct connect *c)
 {
-	struct addr target;
-	int rc;
-
-	if (out->cap - out->len < HOP_OUTPUT_MAX)
-		return ERR_PROXY_PROTOCOL;
-	rc = hop_target(c, &target);
-	if (rc != 0)
-		return rc;
-	switch (hop_of(c)->scheme) {
-	case URL_SOCKS4:
-	case URL_SOCKS4A:
-		return start_socks4(c, &target, out);
-	case URL_SOCKS5:
-	case URL_SOCKS5H:
-	case URL_SOCKS5_TLS:
-		return start_socks5(c, out);
-	case URL_HTTP:
-	case URL_HTTPS:
-		return start_http(c, &target, out);
-	}
-	return ERR_PROXY_PROTOCOL;
+	return has_credentials(hop_of(c)) ? SOCKS5_METHOD_PASSWORD : SOCKS5_METHOD_NONE;
 }
 
 /* RESOLVE of an address asks for its name: the other way round there is nothing to resolve. */
@@ -228,6 +190,160 @@ static int ask_socks5(struct connect *c, struct wire_writer *out)
 	return WIRE_DONE;
 }
 
+/* The one method offered is the one that is then spoken, or the proxy refuses. */
+static int start_at_once(struct connect *c, struct wire_writer *out)
+{
+	const struct userpass credentials = credentials_of(hop_of(c));
+	const uint8_t method = expected_method(c);
+	int rc;
+
+	socks5_write_greeting(out, &method, 1);
+	if (method == SOCKS5_METHOD_PASSWORD)
+		userpass_write_request(out, &credentials);
+	rc = ask_socks5(c, out);
+	c->sent_early = true;
+	c->stage = CONNECT_AT_METHOD;
+	return rc;
+}
+
+/* "None" is offered beside the password: a proxy that asks for none should not have to refuse. */
+static int start_socks5(struct connect *c, struct wire_writer *out)
+{
+	uint8_t methods[3] = {SOCKS5_METHOD_NONE}, n = 1;
+
+	if (in_one_flight(c))
+		return start_at_once(c, out);
+	if (c->gss)
+		methods[n++] = SOCKS5_METHOD_GSSAPI;
+	if (has_credentials(hop_of(c)))
+		methods[n++] = SOCKS5_METHOD_PASSWORD;
+	socks5_write_greeting(out, methods, n);
+	c->gss_rounds = 0;
+	c->gss_complete = c->gss_skipped = false;
+	c->stage = CONNECT_AT_METHOD;
+	return WIRE_DONE;
+}
+
+static int start_http(struct connect *c, const struct addr *target, struct wire_writer *out)
+{
+	const struct userpass credentials = credentials_of(hop_of(c));
+
+	if (hop_command(c) != COMMAND_CONNECT)
+		return ERR_COMMAND;
+	/* Basic ends the user at the first colon. */
+	if (memchr(credentials.user, ':', credentials.user_len))
+		return ERR_PROXY_NO_METHOD;
+	http_write_connect(out, target, has_credentials(hop_of(c)) ? &credentials : NULL);
+	c->stage = CONNECT_AT_REPLY;
+	return WIRE_DONE;
+}
+
+static int say_first(struct connect *c, struct wire_writer *out)
+{
+	struct addr target;
+	int rc;
+
+	rc = hop_target(c, &target);
+	if (rc != 0)
+		return rc;
+	switch (hop_of(c)->scheme) {
+	case URL_SOCKS4:
+	case URL_SOCKS4A:
+		return start_socks4(c, &target, out);
+	case URL_SOCKS5:
+	case URL_SOCKS5H:
+	case URL_SOCKS5_TLS:
+		return start_socks5(c, out);
+	case URL_HTTP:
+	case URL_HTTPS:
+		return start_http(c, &target, out);
+	}
+	return ERR_PROXY_PROTOCOL;
+}
+
+static bool has_room(const struct wire_writer *out)
+{
+	return out->cap - out->len >= HOP_OUTPUT_MAX;
+}
+
+/* After what was said to the hop first, has it been asked for what follows it? HTTP does not count.
+ */
+static bool is_asked_at_once(const struct connect *c)
+{
+	const struct url *hop = hop_of(c);
+
+	return in_one_flight(c) || hop->scheme == URL_SOCKS4 || hop->scheme == URL_SOCKS4A;
+}
+
+static bool wants_tls(const struct url *hop)
+{
+	return hop->scheme == URL_SOCKS5_TLS || hop->scheme == URL_HTTPS;
+}
+
+/*
+ * This hop, which speaks SOCKS, has been asked: what is for those behind it, as far as that can be
+ * said now. Whatever cannot is left for the hop's own turn, its failure too.
+ */
+static void go_ahead(struct connect *c, struct wire_writer *out)
+{
+	const enum connect_stage stage = c->stage;
+	const size_t hop = c->hop;
+	bool asked = (c->early & CONNECT_EARLY_STREAM) && !c->gss;
+
+	while (asked && !is_last(c) && !wants_tls(&c->hops[c->hop + 1]) && has_room(out)) {
+		c->hop++;
+		if (say_first(c, out) < 0)
+			break;
+		c->ahead = c->hop + 1;
+		c->sent_early = true;
+		asked = is_asked_at_once(c);
+	}
+	if (asked && c->ahead == c->n_hops && is_last(c) && c->command == COMMAND_CONNECT)
+		c->stream_open = c->sent_early = true;
+	c->hop = hop;
+	c->stage = stage;
+}
+
+static bool next_form(struct connect *c)
+{
+	if (c->n_forms == 0)
+		return false;
+	c->target = *c->forms++;
+	c->n_forms--;
+	return true;
+}
+
+static int start_hop(struct connect *c, struct wire_writer *out)
+{
+	int rc;
+
+	if (c->hop < c->ahead) {
+		c->stage = is_socks5(hop_of(c)) ? CONNECT_AT_METHOD : CONNECT_AT_REPLY;
+		return WIRE_DONE;
+	}
+	if (!has_room(out))
+		return ERR_PROXY_PROTOCOL;
+	do
+		rc = say_first(c, out);
+	while (rc == ERR_ADDRESS_TYPE && is_last(c) && next_form(c));
+	if (rc < 0)
+		return rc;
+	c->ahead = c->hop + 1;
+	if (is_asked_at_once(c))
+		go_ahead(c, out);
+	return WIRE_DONE;
+}
+
+/* The method is settled. */
+static int ask_after_all(struct connect *c, struct wire_writer *out)
+{
+	int rc = ask_socks5(c, out);
+
+	if (rc == WIRE_DONE)
+		go_ahead(c, out);
+	return rc;
+}
+
 /* What is still to come of a message of fixed size. */
 static int more(struct connect *c, const struct wire_reader *in, size_t whole)
 {
@@ -241,6 +357,15 @@ static int refused(struct connect *c, int err, int code)
 	return err;
 }
 
+/* The rest has been said already. */
+static int was_expected(struct connect *c, uint8_t method)
+{
+	if (method != expected_method(c))
+		return ERR_PROXY_PROTOCOL;
+	c->stage = method == SOCKS5_METHOD_PASSWORD ? CONNECT_AT_AUTH : CONNECT_AT_REPLY;
+	return WIRE_DONE;
+}
+
 static int step_method(struct connect *c, struct wire_reader *in, struct wire_writer *out)
 {
 	const struct userpass credentials = credentials_of(hop_of(c));
@@ -252,10 +377,12 @@ static int step_method(struct connect *c, struct wire_reader *in, struct wire_wr
 		return more(c, in, 2);
 	if (rc < 0)
 		return ERR_PROXY_PROTOCOL;
-	if (method == SOCKS5_METHOD_NONE)
-		return ask_socks5(c, out);
 	if (method == SOCKS5_METHOD_UNACCEPTABLE)
 		return refused(c, ERR_PROXY_NO_METHOD, method);
+	if (in_one_flight(c))
+		return was_expected(c, method);
+	if (method == SOCKS5_METHOD_NONE)
+		return ask_after_all(c, out);
 	if (method == SOCKS5_METHOD_GSSAPI && c->gss) {
 		c->stage = CONNECT_WAITS_GSS_CONTEXT;
 		return WIRE_DONE;
@@ -279,7 +406,12 @@ static int step_auth(struct connect *c, struct wire_reader *in, struct wire_writ
 		return more(c, in, 2);
 	if (rc < 0)
 		return ERR_PROXY_PROTOCOL;
-	return status == USERPASS_OK ? ask_socks5(c, out) : refused(c, ERR_PROXY_AUTH, status);
+	if (status != USERPASS_OK)
+		return refused(c, ERR_PROXY_AUTH, status);
+	if (!in_one_flight(c))
+		return ask_after_all(c, out);
+	c->stage = CONNECT_AT_REPLY;
+	return WIRE_DONE;
 }
 
 static int step_socks4_reply(struct connect *c, struct wire_reader *in, struct addr *ret_bound)
@@ -387,11 +519,6 @@ static int step_reply(struct connect *c, struct wire_reader *in)
 	return WIRE_DONE;
 }
 
-static bool wants_tls(const struct url *hop)
-{
-	return hop->scheme == URL_SOCKS5_TLS || hop->scheme == URL_HTTPS;
-}
-
 static int step(struct connect *c, struct wire_reader *in, struct wire_writer *out)
 {
 	switch (c->stage) {
@@ -406,7 +533,7 @@ static int step(struct connect *c, struct wire_reader *in, struct wire_writer *o
 	case CONNECT_AT_GSS_LEVEL:
 		return connect_gss_step(c, in);
 	case CONNECT_AT_REQUEST:
-		return ask_socks5(c, out);
+		return ask_after_all(c, out);
 	case CONNECT_AT_REPLY:
 		return step_reply(c, in);
 	case CONNECT_WAITS_GSS_CONTEXT:
@@ -458,11 +585,58 @@ enum connect_event connect_step(struct connect *c, struct wire_reader *in, struc
 	return c->err == 0 ? CONNECT_DONE : CONNECT_FAILED;
 }
 
+void connect_send_early(struct connect *c, unsigned early)
+{
+	c->early = early;
+}
+
+void connect_set_forms(struct connect *c, const struct addr *forms, size_t n)
+{
+	c->forms = forms;
+	c->n_forms = n;
+}
+
+/* May the proxy have stumbled over what it had not asked for yet? Not where it says that something
+ * is wrong that would be so at any time. */
+static bool is_early_to_blame(const struct connect *c)
+{
+	return c->sent_early && (c->err == ERR_PROXY_PROTOCOL || c->err == ERR_PROXY_TRUNCATED ||
+				    c->err == ERR_PROXY_NO_METHOD);
+}
+
+static bool is_form_to_blame(const struct connect *c)
+{
+	if (c->err != ERR_PROXY_REPLY || !is_last(c) || !is_socks5(hop_of(c)))
+		return false;
+	if (c->code == SOCKS5_ADDRESS_NOT_SUPPORTED)
+		return true;
+	return (c->code == SOCKS5_NETWORK_UNREACHABLE || c->code == SOCKS5_HOST_UNREACHABLE) &&
+	       c->target.kind == ADDR_IP && !ip_is_v4(&c->target.ip);
+}
+
+bool connect_retry(struct connect *c)
+{
+	/* An answer to a BIND was given already, and somebody may rely on it. */
+	if (c->err == 0 || c->bind_answered)
+		return false;
+	if (is_early_to_blame(c))
+		c->early = 0;
+	else if (!is_form_to_blame(c) || !next_form(c))
+		return false;
+	c->hop = c->ahead = 0;
+	c->stage = CONNECT_AT_START;
+	c->err = 0;
+	c->code = -1;
+	c->stream_open = c->sent_early = false;
+	return true;
+}
+
 void connect_await_peer(struct connect *c)
 {
 	if (c->err != 0 || c->stage != CONNECT_AT_END || c->command != COMMAND_BIND)
 		return;
 	c->stage = CONNECT_AT_REPLY;
+	c->bind_answered = true;
 	c->bound = (struct addr){.kind = ADDR_NONE};
 }
 

@@ -11,6 +11,11 @@
  * TLS is the caller's: where a hop wants it, CONNECT_TLS says so, also in the midst of a chain,
  * when it runs inside all that there was before.
  *
+ * One flight. Each message of SOCKS waits for an answer that is mostly known before it comes. With
+ * connect_send_early() what can be said without it is said at once, and the answers are read as
+ * they come; connect_early says what goes out, and what it costs where the proxy answers something
+ * else: this connection is then of no use any more, and connect_retry() goes back to waiting.
+ *
  * BIND has two answers. CONNECT_DONE for the first tells by `bound` where the last proxy listens;
  * connect_await_peer(), and CONNECT_DONE comes again when the peer has, with `bound` his address.
  */
@@ -57,7 +62,26 @@ enum connect_stage {
 	CONNECT_AT_END,
 };
 
-/* Longest output of one step. */
+/* What is sent before it has been asked for, as bits. */
+enum connect_early {
+	/*
+	 * To a hop that speaks SOCKS5: authentication and request, directly behind the greeting.
+	 * For that the method has to be known, so one alone is offered: the password where the hop
+	 * has credentials (they are sent, whatever the proxy would have chosen), else none. A proxy
+	 * that wants another answers 255, and one that looks at no more than one message at a time
+	 * never answers the second. Nothing is early where GSS-API is offered.
+	 */
+	CONNECT_EARLY_REQUEST = 1 << 0,
+	/*
+	 * Behind a request of SOCKS that went out: what is for the next hop, as far as the writer
+	 * has room, and the stream's first bytes (`stream_open`). A proxy that refuses has seen
+	 * them all the same. Never behind the request of an HTTP proxy, which would take them for
+	 * another request where it refuses (RFC 9110 section 9.3.6), and never before TLS.
+	 */
+	CONNECT_EARLY_STREAM = 1 << 1,
+};
+
+/* Longest output of one step. With CONNECT_EARLY_STREAM more room is of use. */
 #define CONNECT_OUTPUT_MAX 2048
 /* Longest message of a proxy that is read: a frame of GSS-API; without, an HTTP header block. */
 #define CONNECT_INPUT_MAX GSS_FRAME_MAX
@@ -76,6 +100,14 @@ struct connect {
 		     1929 status, REP, CD, HTTP status), else -1 */
 	struct addr bound;
 
+	unsigned early;   /* enum connect_early */
+	size_t ahead;     /* hops before this one have got their first flight */
+	bool sent_early;  /* something was, on this connection */
+	bool stream_open; /* what the target is to get may be sent, behind what the writer holds */
+	const struct addr *forms; /* borrowed like the hops */
+	size_t n_forms;           /* that have not been tried */
+
+	bool bind_answered; /* connect_await_peer() was called */
 	bool gss;           /* offered to every hop that speaks SOCKS5 */
 	bool gss_nec;       /* in NEC's form, where the level is not wrapped */
 	uint8_t gss_level;  /* to ask for */
@@ -96,6 +128,29 @@ void connect_init(struct connect *c, const struct url *hops, size_t n_hops, enum
 /* Directly behind connect_init(): GSS-API is offered too, and that level of protection asked for
  * (any of enum gss_level). A stronger one is fine, a weaker one is ERR_GSS_LEVEL. */
 void connect_use_gss(struct connect *c, enum gss_level level, bool nec);
+
+/* Directly behind connect_init(): bits of enum connect_early. The stream's first bytes may only be
+ * sent early where it does no harm that the target gets them twice: see connect_retry(). */
+void connect_send_early(struct connect *c, unsigned early);
+
+/*
+ * Directly behind connect_init(): the same destination in other forms, `n` of them, for a proxy
+ * that cannot take it in this one: an address for its name, one of IPv4 for one of IPv6. The last
+ * hop is given the next one where its protocol cannot say what it was given (SOCKS4), at once, and
+ * by connect_retry().
+ */
+void connect_set_forms(struct connect *c, const struct addr *forms, size_t n);
+
+/*
+ * After CONNECT_FAILED: is there another way to ask? Then everything begins anew: the caller closes
+ * the connection, makes another one to the first hop and goes on with connect_step(). It is tried
+ * without what was early where the proxy broke off, spoke nonsense or accepted no method, and with
+ * the next form where the last one does not take the type of the address (reply 8 of SOCKS5), or
+ * of an IPv6 address says that it cannot be reached (3 and 4). So there is an end of it.
+ *
+ * Who has waited too long may say connect_eof() and ask as well.
+ */
+bool connect_retry(struct connect *c);
 
 /*
  * After CONNECT_GSS_CONTEXT: our next token, and whether our side now stands; it may without a

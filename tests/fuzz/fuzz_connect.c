@@ -11,6 +11,7 @@
 #include "proto/err.h"
 
 #define HOPS_MAX 3
+#define FORMS 2
 
 enum cut {
 	ALL_AT_ONCE,
@@ -20,7 +21,7 @@ enum cut {
 };
 
 struct outcome {
-	uint8_t said[8 * CONNECT_OUTPUT_MAX];
+	uint8_t said[24 * CONNECT_OUTPUT_MAX];
 	size_t n_said;
 	size_t shown, consumed;
 	enum connect_event event;
@@ -100,6 +101,7 @@ static void deliver(struct outcome *o, const uint8_t *data)
 	o->consumed += in.pos;
 	CHECK(o->event != CONNECT_MORE || (o->c.want > 0 && o->c.want <= CONNECT_INPUT_MAX));
 	CHECK(o->event != CONNECT_FAILED || o->c.err != 0);
+	CHECK(o->c.ahead <= o->c.n_hops && (!o->c.stream_open || o->c.ahead == o->c.n_hops));
 	free(copy);
 }
 
@@ -164,11 +166,20 @@ static void feed(struct outcome *o, enum cut cut, unsigned *seed, const uint8_t 
 	}
 }
 
+static void make_forms(struct connect *c, struct addr forms[static FORMS])
+{
+	static const char *const texts[FORMS] = {"example.net:80", "192.0.2.9:80"};
+
+	for (size_t i = 0; i < FORMS; i++)
+		CHECK(addr_parse(texts[i], strlen(texts[i]), &forms[i]) == 0);
+	connect_set_forms(c, forms, FORMS);
+}
+
 static void run(struct outcome *o, enum cut cut, const uint8_t choices[static 4],
     const uint8_t *data, size_t size)
 {
 	struct url hops[HOPS_MAX];
-	struct addr target;
+	struct addr target, forms[FORMS];
 	size_t n_hops = make_chain(hops, choices);
 	enum command command = make_request(choices[2], &target);
 	unsigned seed = choices[3];
@@ -177,7 +188,17 @@ static void run(struct outcome *o, enum cut cut, const uint8_t choices[static 4]
 	connect_init(&o->c, hops, n_hops, command, &target);
 	if (choices[3] & 0x80)
 		connect_use_gss(&o->c, choices[3] & 3, choices[3] & 4);
+	connect_send_early(&o->c, choices[3] >> 3 & 3);
+	if (choices[3] & 0x20)
+		make_forms(&o->c, forms);
 	feed(o, cut, &seed, data, size);
+	for (unsigned n = 0; o->event == CONNECT_FAILED && connect_retry(&o->c); n++) {
+		CHECK(n < 1 + FORMS);
+		/* What has been read of the first connection is gone with it, the rest is what
+		 * comes from the next one. */
+		o->shown = o->consumed;
+		feed(o, cut, &seed, data, size);
+	}
 	if (o->event == CONNECT_DONE && command == COMMAND_BIND) {
 		connect_await_peer(&o->c);
 		feed(o, cut, &seed, data, size);
@@ -187,6 +208,7 @@ static void run(struct outcome *o, enum cut cut, const uint8_t choices[static 4]
 		CHECK(o->shown == o->consumed);
 	finish(o, data);
 	o->c.hops = NULL;
+	o->c.forms = NULL;
 }
 
 static bool same_addr(const struct addr *a, const struct addr *b)
@@ -204,6 +226,7 @@ static void check_same(const struct outcome *a, const struct outcome *b)
 	CHECK(a->n_said == b->n_said && memcmp(a->said, b->said, a->n_said) == 0);
 	CHECK(a->c.err == b->c.err && a->c.code == b->c.code);
 	CHECK(a->c.hop == b->c.hop && a->c.stage == b->c.stage);
+	CHECK(a->c.ahead == b->c.ahead && a->c.stream_open == b->c.stream_open);
 	CHECK(same_addr(&a->c.bound, &b->c.bound));
 }
 

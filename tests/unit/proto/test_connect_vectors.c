@@ -17,6 +17,7 @@
 #include "vector.h"
 
 #define HOPS_MAX 4
+#define FORMS_MAX 3
 
 /* How the bytes of the proxy are cut; a cut is made at the end of each of its answers as well. */
 enum cut {
@@ -35,6 +36,7 @@ struct run {
 	const uint8_t *stream;
 	size_t len;
 	size_t shown, consumed;
+	bool open; /* the stream, and it was said */
 	enum connect_event event;
 };
 
@@ -91,6 +93,9 @@ static void step(struct run *r, bool eof)
 	assert_false(in.failed);
 	assert_false(out.failed);
 	transcript_bytes(&r->t, '>', out.data, out.len);
+	if (r->c.stream_open && !r->open)
+		transcript_line(&r->t, "open");
+	r->open = r->c.stream_open;
 	r->consumed += in.pos;
 	if (r->event == CONNECT_MORE)
 		assert_true(r->c.want > 0);
@@ -101,8 +106,6 @@ static void at_the_end(struct run *r)
 {
 	char bound[ADDR_TEXT_MAX] = "-", text[ADDR_TEXT_MAX + 8] = "more";
 
-	if (r->event == CONNECT_MORE && vector_find(r->v, "eof", 0))
-		step(r, true);
 	if (r->event == CONNECT_FAILED) {
 		snprintf(text, sizeof(text), "fail %s hop %zu code %d", err_word(r->c.err),
 		    r->c.hop, r->c.code);
@@ -118,7 +121,7 @@ static void at_the_end(struct run *r)
 }
 
 /* Until the machine has made up its mind or nothing is left to show. */
-static void feed(struct run *r)
+static void feed_connection(struct run *r)
 {
 	step(r, false);
 	while (r->event == CONNECT_TLS || (r->event == CONNECT_MORE && r->shown < r->len)) {
@@ -127,6 +130,38 @@ static void feed(struct run *r)
 		else
 			show_more(r);
 		step(r, false);
+	}
+}
+
+/* What was left of the last answer is lost with its connection. */
+static void connect_anew(struct run *r)
+{
+	size_t start;
+
+	if (r->shown > 0)
+		r->shown = answer_end(r->v, r->shown - 1, &start);
+	r->consumed = r->shown;
+	r->open = false;
+	transcript_line(&r->t, "again");
+}
+
+static void feed(struct run *r)
+{
+	feed_connection(r);
+	while (r->event == CONNECT_FAILED && connect_retry(&r->c)) {
+		connect_anew(r);
+		feed_connection(r);
+	}
+}
+
+static void proxy_closes(struct run *r)
+{
+	if (r->event != CONNECT_MORE || !vector_find(r->v, "eof", 0))
+		return;
+	step(r, true);
+	if (connect_retry(&r->c)) {
+		connect_anew(r);
+		feed(r);
 	}
 }
 
@@ -143,17 +178,37 @@ static void listens(struct run *r)
 	feed(r);
 }
 
+static void set_options(struct run *r, struct addr forms[static FORMS_MAX])
+{
+	const struct vector_line *line;
+	unsigned early = 0;
+	size_t n = 0;
+
+	if (strstr(vector_args(r->v, "early", ""), "request"))
+		early |= CONNECT_EARLY_REQUEST;
+	if (strstr(vector_args(r->v, "early", ""), "stream"))
+		early |= CONNECT_EARLY_STREAM;
+	connect_send_early(&r->c, early);
+	for (; (line = vector_find(r->v, "or", n)); n++) {
+		assert_true(n < FORMS_MAX);
+		assert_int_equal(addr_parse(line->args, strlen(line->args), &forms[n]), 0);
+	}
+	connect_set_forms(&r->c, forms, n);
+}
+
 static void run(struct run *r, const struct url *hops, size_t n_hops)
 {
 	const char *to = vector_args(r->v, "to", "");
-	struct addr target;
+	struct addr target, forms[FORMS_MAX];
 
 	assert_int_equal(addr_parse(to, strlen(to), &target), 0);
 	connect_init(
 	    &r->c, hops, n_hops, command_of(vector_args(r->v, "command", "connect")), &target);
+	set_options(r, forms);
 	feed(r);
 	if (r->event == CONNECT_DONE && vector_find(r->v, "listens", 0))
 		listens(r);
+	proxy_closes(r);
 	at_the_end(r);
 }
 
@@ -167,11 +222,15 @@ static void expect(const struct vector *v, struct transcript *t)
 			transcript_bytes(t, '>', l->bytes[0], l->n_bytes[0]);
 		} else if (strcmp(l->word, "<") == 0) {
 			transcript_line(t, "<");
-		} else if (strcmp(l->word, "tls") == 0) {
-			transcript_line(t, "tls");
+		} else if (strcmp(l->word, "tls") == 0 || strcmp(l->word, "open") == 0 ||
+			   strcmp(l->word, "again") == 0) {
+			transcript_line(t, l->word);
 		} else if (strcmp(l->word, "listens") == 0) {
 			snprintf(text, sizeof(text), "%s %s", l->word, l->args);
 			transcript_line(t, text);
+		} else if (strcmp(l->word, "more") == 0) {
+			transcript_line(t, "more");
+			return;
 		} else if (strcmp(l->word, "done") == 0 || strcmp(l->word, "fail") == 0) {
 			snprintf(text, sizeof(text), "%s %s", l->word, l->args);
 			transcript_line(t, text);

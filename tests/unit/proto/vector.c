@@ -153,7 +153,7 @@ static void read_line(const struct source *src, const char *s, struct vector *v)
 	static const char *const words[] = {"offer", ">", "<", ">>", "<<", "unfinished", "auth",
 	    "request", "reply", "peer", "end", "more", "timeout", "rest", "chain", "to", "command",
 	    "listens", "done", "fail", "eof", "tls", "levels", "token", "level", "extended",
-	    "ident"};
+	    "ident", "early", "or", "open", "again"};
 	struct vector_line *line;
 	size_t n = strcspn(s, " ");
 	bool known = false;
