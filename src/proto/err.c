@@ -99,6 +99,11 @@ static const struct err_row rows[] = {
 	"the proxy did not accept the credentials"},
     {ERR_PROXY_TRUNCATED, SOCKS5_GENERAL_FAILURE, 502, "proxy-truncated",
 	"the proxy closed before it had answered"},
+    {ERR_PROXY_DENIED, SOCKS5_NOT_ALLOWED, 403, "proxy-denied", "the next proxy does not allow it"},
+    {ERR_PROXY_UNREACHABLE, SOCKS5_GENERAL_FAILURE, 502, "proxy-unreachable",
+	"the next proxy could not be reached"},
+    {ERR_PROXY_TLS, SOCKS5_GENERAL_FAILURE, 502, "proxy-tls",
+	"the next proxy could not be spoken to in TLS"},
 
     {ERR_TLS_HANDSHAKE, SOCKS5_GENERAL_FAILURE, 502, "tls-handshake", "no TLS could be agreed on"},
     {ERR_TLS_CERT, SOCKS5_NOT_ALLOWED, 403, "tls-certificate",

@@ -67,6 +67,10 @@ enum err {
 	ERR_PROXY_NO_METHOD = -1062, /* the proxy accepts none of our methods */
 	ERR_PROXY_AUTH = -1063,      /* the proxy did not accept our credentials */
 	ERR_PROXY_TRUNCATED = -1064, /* the proxy closed before it had answered */
+	/* The same as others are told of it. */
+	ERR_PROXY_DENIED = -1065,      /* the proxy does not allow the destination */
+	ERR_PROXY_UNREACHABLE = -1066, /* there is no way to the proxy, or it fell silent */
+	ERR_PROXY_TLS = -1067,         /* no TLS with the proxy, or it is another */
 
 	/* TLS. */
 	ERR_TLS_HANDSHAKE = -1070,  /* the two could not agree */

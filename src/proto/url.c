@@ -41,6 +41,11 @@ static int fail(struct source *s, size_t at, const char *why)
 	return ERR_MALFORMED;
 }
 
+bool url_takes_names(const struct url *url)
+{
+	return url->scheme != URL_SOCKS4 && url->scheme != URL_SOCKS5;
+}
+
 const char *url_scheme_name(enum url_scheme scheme)
 {
 	return (size_t)scheme < N_SCHEMES ? schemes[scheme].name : "?";
