@@ -78,6 +78,16 @@ def users(directory):
 GRANTED = re.compile(rb"\x05\x00\x00[\x01\x03\x04]|\x00\x5a|HTTP/1\.[01] 200", re.S)
 
 
+def without_tokens(data):
+    """An answer without what GSS-API (RFC 1961) says in it, which may look like anything."""
+    if data[:2] != b"\x05\x01":
+        return data
+    out, rest = data[:2], data[2:]
+    while len(rest) >= 4 and rest[0] == 1 and rest[1] in (1, 2, 3):
+        out, rest = out + rest[:2], rest[4 + int.from_bytes(rest[2:4], "big") :]
+    return out + rest
+
+
 # Ways to begin: a socket to send a sequence to, and what the log will say of where it came from.
 
 
@@ -145,7 +155,7 @@ class Asker:
                 asked[peer] = (sequence, sock)
             for sequence, sock in asked.values():
                 data = self.answer_of(sock)
-                assert not GRANTED.search(data), (sequence, data)
+                assert not GRANTED.search(without_tokens(data)), (sequence, data)
                 self.answers[sequence] = len(data)
             alive += self.still_alive(asked)
         return alive
