@@ -27,9 +27,7 @@ def pytest_configure(config):
         # Thousands of connections have an end here.
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        # Who works for a run in several processes (xdist) has threads by now, and was started in it.
-        if not hasattr(config, "workerinput"):
-            netns.enter_user_namespace()
+        netns.enter_user_namespace()
 
 
 def pytest_collection_finish(session):
