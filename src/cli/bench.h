@@ -43,6 +43,8 @@ enum bench_phase {
 struct bench_count {
 	uint64_t up, down; /* bytes, of the messages and streams alone */
 	uint64_t units;    /* messages or sessions that were whole; not of BENCH_STREAM */
+	uint64_t lost;     /* of BENCH_UDP: not back in time */
+	uint64_t late;     /* of those lost: came all the same */
 };
 
 /* At one edge of what is measured. */
@@ -62,6 +64,7 @@ struct bench_error {
 #define BENCH_ERRORS 32
 
 struct bench_handshake;
+struct bench_flow;
 struct bench;
 
 enum bench_stage {
@@ -91,6 +94,9 @@ struct bench_conn {
 	uint64_t up, down; /* behind the preface */
 	struct bench_handshake *handshake;
 	uint8_t tail[BENCH_TRAILER]; /* of a stream: the last bytes that came */
+	struct ip relay;             /* of BENCH_UDP: where the proxy takes its datagrams */
+	uint16_t relay_port;
+	struct bench_flow *flow; /* of BENCH_UDP, from when it is open */
 };
 
 /* What is said in a mode. Each is called from the loop and may close the connection. */
@@ -100,6 +106,9 @@ struct bench_mode {
 	void (*begin)(struct bench_conn *conn); /* the warm-up begins; may be NULL */
 	void (*end)(struct bench_conn *conn);   /* nothing new; may be NULL */
 	void (*ready)(struct bench_conn *conn, unsigned events);
+	void (*due)(struct bench_conn *conn);   /* at a fixed rate: one more is; may be NULL */
+	void (*tick)(struct bench_conn *conn);  /* time has passed; may be NULL */
+	void (*close)(struct bench_conn *conn); /* what else it has; may be NULL */
 };
 
 struct bench {
@@ -118,6 +127,7 @@ struct bench {
 	} first[BENCH_TARGETS_MAX];
 	struct addr targets[BENCH_TARGETS_MAX]; /* as the proxy is asked for them */
 	unsigned next_target;
+	struct addr any; /* of BENCH_UDP: from wherever our datagrams will come */
 
 	struct bench_conn *conns;
 	unsigned n_conns, started, settled, opened, live;
@@ -130,6 +140,8 @@ struct bench {
 	uint64_t memory_before, memory_after; /* of the proxy: without our sessions, with them */
 	unsigned held;                        /* of BENCH_IDLE: sessions at the end */
 	struct histogram latency;             /* ns */
+	uint64_t own_overflow; /* of BENCH_UDP: datagrams that we did not take in time */
+	struct bench_datagrams *datagrams; /* of BENCH_UDP: what all share */
 	struct bench_error errors[BENCH_ERRORS];
 };
 
@@ -137,6 +149,8 @@ uint64_t bench_clock(void); /* ns, monotonic */
 
 /* bench_run.c */
 int bench_run(const struct bench_options *o);
+/* Says what went wrong before anything began. Returns the exit status. */
+int bench_fail(const char *what, const char *why);
 /* A connection is made, or will not be. */
 void bench_settle(struct bench_conn *conn);
 /* It is closed and its memory free for another. */
@@ -151,10 +165,18 @@ void conn_fail(struct bench_conn *conn, const char *stage, int err, const char *
 /* Who stays unfinished, in words. */
 const char *conn_stage_name(const struct bench_conn *conn);
 
+/* bench_udp.c */
+extern const struct bench_mode bench_udp;
+/* Return 0 or the exit status. */
+int bench_udp_prepare(struct bench *b);
+void bench_udp_free(struct bench *b);
+
 /* bench_modes.c */
 const struct bench_mode *bench_mode_of(const struct bench_options *o);
 /* At a fixed rate: a message is due; sends it, or remembers that it waits. */
 void bench_message_due(struct bench_conn *conn);
+/* Is what was due then to be counted? */
+bool bench_counts(const struct bench *b, uint64_t due);
 uint64_t bench_due_of(const struct bench *b, uint64_t turn);
 
 /* bench_report.c */

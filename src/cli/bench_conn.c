@@ -60,6 +60,8 @@ void conn_close(struct bench_conn *conn)
 	if (conn->stage == CONN_NONE || conn->stage == CONN_CLOSING)
 		return;
 	made_or_not(conn);
+	if (conn->bench->mode->close)
+		conn->bench->mode->close(conn);
 	conn->stage = CONN_CLOSING;
 	watch_close(&conn->watch, on_closed);
 	close(conn->fd);
@@ -110,6 +112,16 @@ static bool flush(struct bench_conn *conn)
 	return true;
 }
 
+/* Of UDP ASSOCIATE; a proxy that says it by name is not asked for more. */
+static void find_relay(struct bench_conn *conn)
+{
+	struct addr proxy = socket_peer_addr(conn->fd);
+	struct addr relay = connect_listens_at(&conn->handshake->machine, &proxy.ip);
+
+	conn->relay = relay.kind == ADDR_IP ? relay.ip : proxy.ip;
+	conn->relay_port = relay.port;
+}
+
 static void step(struct bench_conn *conn, bool at_end)
 {
 	struct bench_handshake *h = conn->handshake;
@@ -124,6 +136,7 @@ static void step(struct bench_conn *conn, bool at_end)
 	if (event == CONNECT_FAILED) {
 		conn_fail(conn, "handshake", h->machine.err, NULL, h->machine.code);
 	} else if (event == CONNECT_DONE) {
+		find_relay(conn);
 		is_open(conn);
 	} else if (event != CONNECT_MORE) {
 		/* TLS and GSS-API, for which nobody asked. */
@@ -173,8 +186,9 @@ static void shake_hands(struct bench_conn *conn)
 	}
 	conn->handshake->in_len = conn->handshake->out_at = conn->handshake->out_len = 0;
 	conn->stage = CONN_SHAKES_HANDS;
-	connect_init(
-	    &conn->handshake->machine, &b->o->proxy, 1, COMMAND_CONNECT, &b->targets[conn->target]);
+	connect_init(&conn->handshake->machine, &b->o->proxy, 1,
+	    b->o->kind == BENCH_UDP ? COMMAND_UDP : COMMAND_CONNECT,
+	    b->o->kind == BENCH_UDP ? &b->any : &b->targets[conn->target]);
 	step(conn, false);
 }
 
@@ -208,7 +222,8 @@ void conn_start(struct bench_conn *conn)
 {
 	struct bench *b = conn->bench;
 	unsigned target = b->next_target++ % b->o->n_targets, way = b->o->direct ? target : 0;
-	int fd = socket(b->first[way].sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int type = b->o->kind == BENCH_UDP && b->o->direct ? SOCK_DGRAM : SOCK_STREAM;
+	int fd = socket(b->first[way].sa.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0) {
 		conn_fail(conn, "connect", -errno, NULL, -1);
@@ -225,7 +240,8 @@ void conn_start(struct bench_conn *conn)
 	};
 	b->live++;
 	b->dialing++;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	if (type == SOCK_STREAM)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	watch_init(&conn->watch, &b->loop, fd, on_event);
 	if (connect(fd, (const struct sockaddr *)&b->first[way].sa, b->first[way].len) < 0 &&
 	    errno != EINPROGRESS)

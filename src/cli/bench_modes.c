@@ -13,7 +13,7 @@
 /* What arrives is looked at and forgotten; there is one thread. */
 static uint8_t in[(size_t)256 << 10];
 
-static bool counts(const struct bench *b, uint64_t due)
+bool bench_counts(const struct bench *b, uint64_t due)
 {
 	return b->begin.at != 0 && due >= b->begin.at && (b->end.at == 0 || due < b->end.at);
 }
@@ -94,6 +94,11 @@ void bench_message_due(struct bench_conn *conn)
 		return;
 	}
 	conn->pending++;
+	conn->bench->mode->due(conn);
+}
+
+static void rr_due(struct bench_conn *conn)
+{
 	if (!conn->busy)
 		begin_due(conn);
 }
@@ -138,7 +143,7 @@ static void message_ready(struct bench_conn *conn, unsigned events)
 		return;
 	}
 	b->count.units++;
-	if (counts(b, conn->due))
+	if (bench_counts(b, conn->due))
 		histogram_add(&b->latency, bench_clock() - conn->due);
 	if (conn->pending > 0)
 		begin_due(conn);
@@ -325,6 +330,7 @@ static const struct bench_mode modes[] = {
 	    .begin = rr_begin,
 	    .end = rr_end,
 	    .ready = message_ready,
+	    .due = rr_due,
 	},
     [BENCH_CONNECT] =
 	{
@@ -343,5 +349,5 @@ static const struct bench_mode modes[] = {
 
 const struct bench_mode *bench_mode_of(const struct bench_options *o)
 {
-	return &modes[o->kind];
+	return o->kind == BENCH_UDP ? &bench_udp : &modes[o->kind];
 }

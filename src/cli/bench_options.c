@@ -9,7 +9,7 @@
 
 const char bench_usage[] =
     "usage: tabi bench MODE {-x URL | --direct} [OPTION...] HOST:PORT...\n"
-    "       tabi bench serve ADDRESS:PORT\n"
+    "       tabi bench serve [--trains] ADDRESS:PORT\n"
     "\n"
     "Loads a proxy, or without one the way to HOST:PORT, where 'tabi bench serve' has to run.\n"
     "With several targets one connection after the other goes to the next of them.\n"
@@ -19,15 +19,20 @@ const char bench_usage[] =
     "  rr       a message, its echo, the next message; with the time that takes\n"
     "  connect  a session for each message, so many at once\n"
     "  idle     sessions that only are there\n"
+    "  udp      datagrams and their echoes, by UDP ASSOCIATE; with the time that takes\n"
     "  serve    the server for all of these, until SIGTERM\n"
     "\n"
     "  -x, --proxy URL          socks4, socks4a, socks5, socks5h or http, with user:password@\n"
     "  -D, --direct             no proxy\n"
     "  -d, --direction WORD     of streams: down (unless said), up or both\n"
-    "  -c, --connections N      stream 1, rr 64, connect 32, idle 1000\n"
+    "  -c, --connections N      stream and udp 1, rr 64, connect 32, idle 1000\n"
     "  -b, --size N             bytes of a message (64), or of one write of a stream (65536)\n"
-    "  -r, --rate N             rr: so many messages per second, and latency from the time each\n"
+    "  -r, --rate N             rr, udp: so many messages per second, and latency from the time "
+    "each\n"
     "                           was due; without, one follows the other on each connection\n"
+    "  -o, --outstanding N      udp: datagrams of an association under way at once (64)\n"
+    "  -B, --burst N            udp: so many at once, then none till all are back or lost\n"
+    "  -t, --trains             udp, serve: send and receive by UDP_SEGMENT and UDP_GRO\n"
     "  -s, --seconds N          to measure (10; may be a fraction)\n"
     "  -w, --warm-up N          seconds before that (1)\n"
     "  -p, --pid PID            the proxy: tells the CPU and memory of it and its children\n"
@@ -41,6 +46,9 @@ static const struct option long_options[] = {
     {"connections", required_argument, NULL, 'c'},
     {"size", required_argument, NULL, 'b'},
     {"rate", required_argument, NULL, 'r'},
+    {"outstanding", required_argument, NULL, 'o'},
+    {"burst", required_argument, NULL, 'B'},
+    {"trains", no_argument, NULL, 't'},
     {"seconds", required_argument, NULL, 's'},
     {"warm-up", required_argument, NULL, 'w'},
     {"pid", required_argument, NULL, 'p'},
@@ -58,6 +66,7 @@ static const struct {
     [BENCH_RR] = {"rr", 64, 64},
     [BENCH_CONNECT] = {"connect", 32, 64},
     [BENCH_IDLE] = {"idle", 1000, 1},
+    [BENCH_UDP] = {"udp", 1, 64},
 };
 
 static const char *const directions[] = {
@@ -80,7 +89,11 @@ static const struct number {
     {'c', "--connections", ALL, 1, 1, 100000, offsetof(struct bench_options, connections)},
     {'b', "--size", ALL & ~(1U << BENCH_IDLE), 1, 1, BENCH_SIZE_MAX,
 	offsetof(struct bench_options, size)},
-    {'r', "--rate", 1U << BENCH_RR, 1, 1, 10000000, offsetof(struct bench_options, rate)},
+    {'r', "--rate", 1U << BENCH_RR | 1U << BENCH_UDP, 1, 1, 10000000,
+	offsetof(struct bench_options, rate)},
+    {'o', "--outstanding", 1U << BENCH_UDP, 1, 1, 65536,
+	offsetof(struct bench_options, outstanding)},
+    {'B', "--burst", 1U << BENCH_UDP, 1, 1, 1000000, offsetof(struct bench_options, burst)},
     {'s', "--seconds", ALL, 1000, 10, 86400000, offsetof(struct bench_options, seconds_ms)},
     {'w', "--warm-up", ALL, 1000, 0, 86400000, offsetof(struct bench_options, warm_up_ms)},
     {'p', "--pid", ALL, 1, 1, 1 << 22, offsetof(struct bench_options, pid)},
@@ -159,6 +172,10 @@ static int read_one(struct bench_options *o, int c, const char *me)
 	case 'D':
 		o->direct = true;
 		return -1;
+	case 't':
+		o->trains = true;
+		return o->kind == BENCH_UDP ? -1
+					    : wrong(me, "--trains", "means nothing in this mode");
 	case 'j':
 		o->json = true;
 		return -1;
@@ -169,6 +186,17 @@ static int read_one(struct bench_options *o, int c, const char *me)
 		fputs(bench_usage, stderr);
 		return 2;
 	}
+}
+
+static int check_datagrams(const struct bench_options *o, const char *me)
+{
+	if (!o->direct && o->proxy.scheme != URL_SOCKS5 && o->proxy.scheme != URL_SOCKS5H)
+		return wrong(me, "--proxy", "only SOCKS5 takes datagrams");
+	if (o->size < BENCH_DATAGRAM_MIN || o->size > BENCH_DATAGRAM_MAX)
+		return wrong(me, "--size", "a datagram has 8 to 65245 bytes");
+	if (o->burst > 0 && o->rate > 0)
+		return wrong(me, "--burst", "has no rate");
+	return -1;
 }
 
 static int read_targets(struct bench_options *o, int argc, char **argv)
@@ -188,7 +216,7 @@ static int read_targets(struct bench_options *o, int argc, char **argv)
 		return wrong(argv[0], "way", "say -x URL or --direct, one of them");
 	if (o->rate > 0 && o->connections > o->rate * 60)
 		return wrong(argv[0], "--rate", "is less than a message a minute of a connection");
-	return -1;
+	return o->kind == BENCH_UDP ? check_datagrams(o, argv[0]) : -1;
 }
 
 int bench_options_read(struct bench_options *o, enum bench_kind kind, int argc, char **argv)
@@ -199,11 +227,12 @@ int bench_options_read(struct bench_options *o, enum bench_kind kind, int argc, 
 	    .kind = kind,
 	    .connections = kinds[kind].connections,
 	    .size = kinds[kind].size,
+	    .outstanding = 64,
 	    .seconds_ms = 10000,
 	    .warm_up_ms = 1000,
 	};
 	while (status < 0 &&
-	       (c = getopt_long(argc, argv, "x:Dd:c:b:r:s:w:p:jh", long_options, NULL)) != -1)
+	       (c = getopt_long(argc, argv, "x:Dd:c:b:r:o:B:ts:w:p:jh", long_options, NULL)) != -1)
 		status = read_one(o, c, argv[0]);
 	return status < 0 ? read_targets(o, argc, argv) : status;
 }

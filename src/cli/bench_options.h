@@ -10,6 +10,7 @@ enum bench_kind {
 	BENCH_RR,      /* a message, its echo, the next message */
 	BENCH_CONNECT, /* a session for each message */
 	BENCH_IDLE,    /* sessions that only are there */
+	BENCH_UDP,     /* datagrams and their echoes, by UDP ASSOCIATE */
 	BENCH_KINDS,
 };
 
@@ -29,12 +30,19 @@ struct bench_options {
 	uint64_t size;       /* bytes of a message, or of one write of a stream */
 	uint64_t seconds_ms; /* measured */
 	uint64_t warm_up_ms; /* before that */
-	uint64_t rate;       /* of BENCH_RR: messages per second, all together; 0: one by one */
-	uint64_t pid;        /* of the proxy; 0: not told */
+	uint64_t
+	    rate; /* of BENCH_RR and BENCH_UDP: messages per second, all together; 0: one by one */
+	uint64_t outstanding; /* of BENCH_UDP: datagrams of an association that await their echo */
+	uint64_t burst; /* of BENCH_UDP: so many at once, and no more till all is over; 0: none */
+	bool trains;    /* of BENCH_UDP: sent and received by UDP_SEGMENT and UDP_GRO */
+	uint64_t pid;   /* of the proxy; 0: not told */
 	bool json;
 };
 
 #define BENCH_SIZE_MAX (UINT64_C(1) << 20)
+/* Of a datagram: its number, and what UDP carries behind the longest header of SOCKS5. */
+#define BENCH_DATAGRAM_MIN 8
+#define BENCH_DATAGRAM_MAX 65245
 
 /* "stream" and so on; NULL beyond the last. */
 const char *bench_kind_name(enum bench_kind kind);

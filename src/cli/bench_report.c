@@ -125,8 +125,20 @@ static void print_head(const struct bench *b)
 	putchar('\n');
 	if (b->o->kind != BENCH_IDLE)
 		printf("  size           %" PRIu64 "\n", b->o->size);
+	if (b->o->kind == BENCH_UDP && b->o->burst == 0)
+		printf("  outstanding    %" PRIu64 " of each\n", b->o->outstanding);
+	if (b->o->burst > 0)
+		printf("  burst          %" PRIu64 " of each\n", b->o->burst);
 	if (b->o->rate > 0)
 		printf("  rate           %" PRIu64 " per second\n", b->o->rate);
+}
+
+/* In percent, of all that were sent. */
+static double share_lost(const struct bench *b)
+{
+	double all = (double)b->count.lost + (double)b->count.units;
+
+	return all > 0 ? (double)b->count.lost / all * 100 : 0;
 }
 
 static void print_traffic(const struct bench *b, const struct figures *f)
@@ -144,6 +156,10 @@ static void print_traffic(const struct bench *b, const struct figures *f)
 		printf("  %-14s %.0f, %.1f per second\n", name, f->units,
 		    f->seconds > 0 ? f->units / f->seconds : 0);
 	}
+	if (b->o->kind == BENCH_UDP)
+		printf("  lost           %" PRIu64 " (%.3f %%) in all, %" PRIu64 " late, %" PRIu64
+		       " for want of room here\n",
+		    b->count.lost, share_lost(b), b->count.late, b->own_overflow);
 	if (b->latency.n == 0)
 		return;
 	printf("  latency (us)  ");
@@ -223,6 +239,14 @@ static void put_latency(const struct bench *b)
 	printf("},");
 }
 
+static void put_datagrams(const struct bench *b)
+{
+	printf("\"outstanding\":%" PRIu64 ",\"burst\":%" PRIu64 ",\"trains\":%s,"
+	       "\"lost\":%" PRIu64 ",\"late\":%" PRIu64 ",\"own_overflow\":%" PRIu64 ",",
+	    b->o->burst > 0 ? 0 : b->o->outstanding, b->o->burst, b->o->trains ? "true" : "false",
+	    b->count.lost, b->count.late, b->own_overflow);
+}
+
 static void put_proxy(const struct bench *b, const struct figures *f)
 {
 	printf("\"proxy_process\":{\"pid\":%" PRIu64 ",\"processes\":%u,\"processes_lost\":%u,"
@@ -271,6 +295,8 @@ static void print_json(const struct bench *b, const struct figures *f, bool ok)
 	    b->o->rate, f->seconds);
 	printf("\"up_bytes\":%.0f,\"down_bytes\":%.0f,\"units\":%.0f,\"units_per_second\":%.3f,",
 	    f->up, f->down, f->units, f->seconds > 0 ? f->units / f->seconds : 0);
+	if (b->o->kind == BENCH_UDP)
+		put_datagrams(b);
 	put_latency(b);
 	put_count("total", &b->count);
 	if (b->o->pid > 0)

@@ -271,6 +271,9 @@ static void on_tick(struct timer *timer)
 	timer_start(timer, TICK_MS);
 	if (b->phase == BENCH_SETUP || (b->o->kind == BENCH_CONNECT && b->phase < BENCH_DRAIN))
 		end_overdue(b);
+	for (unsigned i = 0; i < b->started && b->mode->tick; i++)
+		if (b->conns[i].stage == CONN_OPEN)
+			b->mode->tick(&b->conns[i]);
 	bench_progress(b);
 }
 
@@ -292,7 +295,7 @@ static void on_signal(struct watch *watch, unsigned events)
 
 /* ---- preparations ---- */
 
-static int fail(const char *what, const char *why)
+int bench_fail(const char *what, const char *why)
 {
 	fprintf(stderr, "tabi bench: %s: %s\n", what, why);
 	return 1;
@@ -314,7 +317,7 @@ static int look_up(
 	snprintf(port, sizeof(port), "%u", a->port);
 	err = getaddrinfo(a->name, port, &hints, &list);
 	if (err)
-		return fail(a->name, gai_strerror(err));
+		return bench_fail(a->name, gai_strerror(err));
 	memcpy(ret_sa, list->ai_addr, list->ai_addrlen);
 	*ret_len = list->ai_addrlen;
 	freeaddrinfo(list);
@@ -352,21 +355,27 @@ static int find_ways(struct bench *b)
 	return look_up(&b->o->proxy.proxy, AF_UNSPEC, &b->first[0].sa, &b->first[0].len);
 }
 
+/* Each association has its datagrams' socket as well. */
+static uint64_t descriptors_of(const struct bench_options *o)
+{
+	return o->kind == BENCH_UDP ? 2 * o->connections : o->connections;
+}
+
 static int allow_descriptors(uint64_t connections)
 {
 	struct rlimit limit;
 	char why[128];
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return fail("RLIMIT_NOFILE", strerror(errno));
+		return bench_fail("RLIMIT_NOFILE", strerror(errno));
 	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return fail("RLIMIT_NOFILE", strerror(errno));
+		return bench_fail("RLIMIT_NOFILE", strerror(errno));
 	if (limit.rlim_max >= connections + OTHER_DESCRIPTORS)
 		return 0;
-	snprintf(why, sizeof(why), "%" PRIu64 " connections and no more than %" PRIu64 " files",
+	snprintf(why, sizeof(why), "%" PRIu64 " sockets and no more than %" PRIu64 " files",
 	    connections, (uint64_t)limit.rlim_max);
-	return fail("ulimit -n", why);
+	return bench_fail("ulimit -n", why);
 }
 
 static int open_watches(struct bench *b)
@@ -380,12 +389,12 @@ static int open_watches(struct bench *b)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
-		return fail("signalfd", strerror(errno));
+		return bench_fail("signalfd", strerror(errno));
 	watch_init(&b->signals, &b->loop, fd, on_signal);
 	watch_set(&b->signals, WATCH_READ);
 	fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (fd < 0)
-		return fail("timerfd", strerror(errno));
+		return bench_fail("timerfd", strerror(errno));
 	watch_init(&b->due, &b->loop, fd, on_due);
 	return 0;
 }
@@ -406,24 +415,24 @@ static int prepare(struct bench *b)
 {
 	struct proc_usage usage;
 
-	if (find_ways(b) != 0 || allow_descriptors(b->o->connections) != 0)
+	if (find_ways(b) != 0 || allow_descriptors(descriptors_of(b->o)) != 0)
 		return 1;
 	if (b->o->pid > 0) {
 		if (proc_usage_read((pid_t)b->o->pid, &usage) < 0)
-			return fail("--pid", "there is no such process");
+			return bench_fail("--pid", "there is no such process");
 		b->memory_before = proc_usage_memory(&usage);
 	}
 	b->n_conns = (unsigned)b->o->connections;
 	b->conns = calloc(b->n_conns, sizeof(*b->conns));
 	b->out = malloc(BENCH_PREFACE + b->o->size);
 	if (!b->conns || !b->out)
-		return fail("memory", strerror(ENOMEM));
+		return bench_fail("memory", strerror(ENOMEM));
 	for (unsigned i = 0; i < b->n_conns; i++)
 		b->conns[i].bench = b;
 	memset(b->out, 'x', BENCH_PREFACE + b->o->size);
 	b->out[0] = letter_of(b->o);
 	b->out[1] = '\n';
-	return 0;
+	return b->o->kind == BENCH_UDP ? bench_udp_prepare(b) : 0;
 }
 
 /* Did anything at all go right? What came too late to be measured did. */
@@ -455,12 +464,12 @@ int bench_run(const struct bench_options *o)
 	int status;
 
 	if (!b)
-		return fail("memory", strerror(ENOMEM));
+		return bench_fail("memory", strerror(ENOMEM));
 	b->o = o;
 	b->mode = bench_mode_of(o);
 	status = prepare(b);
 	if (status == 0 && loop_init(&b->loop) < 0)
-		status = fail("epoll", strerror(errno));
+		status = bench_fail("epoll", strerror(errno));
 	if (status == 0) {
 		status = open_watches(b);
 		if (status == 0) {
@@ -471,6 +480,7 @@ int bench_run(const struct bench_options *o)
 			bench_report(b, status == 0);
 		}
 	}
+	bench_udp_free(b);
 	free(b->conns);
 	free(b->out);
 	free(b);

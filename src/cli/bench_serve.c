@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cli/bench.h"
+#include "cli/bench_batch.h"
 #include "net/sockaddr.h"
 
 #define CHUNK ((size_t)64 << 10)
@@ -32,6 +33,7 @@ struct server {
 	struct watch listener, datagrams, signals;
 	struct timer pause;
 	uint64_t connections, received, sent, n_datagrams, n_refused;
+	struct batch *batch;           /* of datagrams */
 	uint8_t in[CHUNK], out[CHUNK]; /* `out` is what a source sends */
 };
 
@@ -284,17 +286,21 @@ static void on_datagram(struct watch *watch, unsigned events)
 {
 	struct server *s =
 	    (struct server *)(void *)((char *)watch - offsetof(struct server, datagrams));
-	struct sockaddr_storage from;
+	int n;
 
 	(void)events;
-	for (unsigned i = 0; i < ACCEPTED_AT_ONCE; i++) {
-		socklen_t len = sizeof(from);
-		ssize_t n = recvfrom(watch->fd, s->in, CHUNK, 0, (struct sockaddr *)&from, &len);
+	for (unsigned i = 0; i < BUDGET; i++) {
+		n = batch_receive(s->batch, watch->fd);
+		for (int k = 0; k < n; k++) {
+			struct batch_one one = batch_at(s->batch, (unsigned)k);
 
-		if (n < 0)
+			s->n_datagrams +=
+			    one.len == 0 ? 1 : (one.len + one.segment - 1) / one.segment;
+		}
+		if (n > 0)
+			batch_return(s->batch, watch->fd);
+		if (n != BATCH_MAX)
 			break;
-		s->n_datagrams++;
-		(void)!sendto(watch->fd, s->in, (size_t)n, 0, (const struct sockaddr *)&from, len);
 	}
 	/* An error of the socket ends the waiting. */
 	watch_set(watch, WATCH_READ);
@@ -361,7 +367,7 @@ static int open_signals(void)
 }
 
 /* Returns 0, or the exit status. With port 0 the kernel chooses one, the same for datagrams. */
-static int open_all(struct server *s, const struct addr *at)
+static int open_all(struct server *s, const struct addr *at, bool trains)
 {
 	int tcp = open_socket(SOCK_STREAM, at), udp, signals;
 	struct addr local;
@@ -371,6 +377,10 @@ static int open_all(struct server *s, const struct addr *at)
 		return fail(addr_format(at, text), strerror(-tcp));
 	local = socket_local_addr(tcp);
 	udp = open_socket(SOCK_DGRAM, &local);
+	if (udp >= 0)
+		batch_want_room(udp);
+	if (udp >= 0 && trains && batch_want_trains(udp) < 0)
+		fprintf(stderr, "tabi bench serve: the kernel has no trains of datagrams\n");
 	signals = udp < 0 ? -1 : open_signals();
 	if (udp < 0 || signals < 0) {
 		close(tcp);
@@ -388,13 +398,15 @@ static int open_all(struct server *s, const struct addr *at)
 	return 0;
 }
 
-static int serve(const struct addr *at)
+static int serve(const struct addr *at, bool trains)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	struct rlimit limit;
 	int status;
 
-	if (!s || loop_init(&s->loop) < 0) {
+	if (!s || batch_new(&s->batch, CHUNK) < 0 || loop_init(&s->loop) < 0) {
+		if (s)
+			batch_free(s->batch);
 		free(s);
 		return fail("start", strerror(errno));
 	}
@@ -404,7 +416,7 @@ static int serve(const struct addr *at)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	status = open_all(s, at);
+	status = open_all(s, at, trains);
 	if (status == 0) {
 		loop_run(&s->loop);
 		printf("connections=%" PRIu64 " refused=%" PRIu64 " received=%" PRIu64
@@ -412,6 +424,7 @@ static int serve(const struct addr *at)
 		    s->connections, s->n_refused, s->received, s->sent, s->n_datagrams);
 	}
 	loop_fini(&s->loop);
+	batch_free(s->batch);
 	free(s);
 	return status;
 }
@@ -419,18 +432,22 @@ static int serve(const struct addr *at)
 int bench_serve_main(int argc, char **argv)
 {
 	struct addr at;
+	const char *text;
+	bool trains;
 
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		fputs(bench_usage, stdout);
 		return 0;
 	}
-	if (argc != 2) {
+	trains = argc == 3 && (strcmp(argv[1], "--trains") == 0 || strcmp(argv[1], "-t") == 0);
+	if (argc != 2 + trains) {
 		fputs(bench_usage, stderr);
 		return 2;
 	}
-	if (addr_parse(argv[1], strlen(argv[1]), &at) != 0 || at.kind != ADDR_IP) {
-		fprintf(stderr, "tabi bench serve: %s: is not ADDRESS:PORT\n", argv[1]);
+	text = argv[argc - 1];
+	if (addr_parse(text, strlen(text), &at) != 0 || at.kind != ADDR_IP) {
+		fprintf(stderr, "tabi bench serve: %s: is not ADDRESS:PORT\n", text);
 		return 2;
 	}
-	return serve(&at);
+	return serve(&at, trains);
 }

@@ -29,14 +29,25 @@ MODES = {
     "connect": ("connect", "-c", "4"),
     "idle": ("idle", "-c", "20"),
 }
+# Through SOCKS5 alone.
+DATAGRAMS = {
+    "udp": ("udp", "-c", "3", "-o", "16"),
+    "rate": ("udp", "-c", "3", "-r", "500"),
+    "burst": ("udp", "-c", "2", "-B", "100", "-b", "1000"),
+    "trains": ("udp", "-c", "2", "-t", "-b", "500"),
+    "long": ("udp", "-o", "2", "-b", "65245"),
+    "short": ("udp", "-o", "1", "-b", "8"),
+}
 
 
 class Server:
     """`tabi bench serve`; stop() tells what it counted."""
 
-    def __init__(self, at=TARGET):
+    def __init__(self, at=TARGET, trains=False):
         self.process = subprocess.Popen(
-            (BINARY, "bench", "serve", at), stdout=subprocess.PIPE, text=True
+            (BINARY, "bench", "serve", *["--trains"] * trains, at),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         word, self.at = self.process.stdout.readline().split()
         assert word == "ready"
@@ -342,6 +353,134 @@ def test_progress_on_a_terminal(server):
     os.close(leader)
     assert done.returncode == 0
     assert b"measuring" in shown and b"messages" in shown
+
+
+# ---- datagrams ----
+
+
+@pytest.mark.parametrize("mode", DATAGRAMS)
+@pytest.mark.parametrize("scheme", ("direct", "socks5", "socks5h"))
+def test_datagrams(tabi, scheme, mode):
+    """What was sent is what the server counted and what came back."""
+    program = tabi(LOCAL) if scheme != "direct" else None
+    server = Server(trains=mode == "trains")
+    got = bench(*DATAGRAMS[mode], *way_of(scheme))
+    counted = server.stop()
+    total, size = got["total"], got["size"]
+    assert got["errors"] == [] and got["ok"] is True
+    assert got["lost"] == got["late"] == got["own_overflow"] == 0
+    assert 0 < got["units"] <= total["units"]
+    assert total["up_bytes"] == total["down_bytes"] == total["units"] * size
+    assert counted["datagrams"] == total["units"]
+    assert counted["connections"] == 0
+    order = [got["latency_us"][k] for k in ("p50", "p90", "p99", "p999", "max")]
+    assert order == sorted(order) and order[0] > 0
+    if mode == "rate":
+        assert 90 <= got["units"] <= 110
+    if mode == "burst":
+        assert total["units"] % 100 == 0
+    if program:
+        program.wait_session(n=got["connections"], command="udp", reason="done")
+        up = sum(int(r["packets-up"]) for r in program.sessions())
+        assert up == total["units"]
+
+
+class Careless(threading.Thread):
+    """An echo of datagrams that answers as it is told: answer(number, datagram)."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 7000))
+        self.answer = answer
+        self.start()
+
+    def run(self):
+        number = 0
+        while True:
+            data, source = self.socket.recvfrom(1 << 16)
+            if data == b"over":
+                return
+            for answer in self.answer(number, data):
+                self.socket.sendto(answer, source)
+            number += 1
+
+    def close(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"over", ("127.0.0.1", 7000))
+        self.join()
+        self.socket.close()
+
+
+@pytest.fixture
+def careless():
+    begun = []
+
+    def begin(answer):
+        begun.append(Careless(answer))
+
+    yield begin
+    begun[0].close()
+
+
+def test_lost_datagrams(careless):
+    """Every second one: they are counted, their places are used again, and the others go on."""
+    sent = []
+    careless(lambda number, data: (sent.append(number), [data] if number % 2 else [])[1])
+    got = bench("udp", "-o", "4", "--direct", brief=("-s", "2", "-w", "0"))
+    assert got["errors"] == []
+    # All four places are lost at least three times in two seconds.
+    assert got["lost"] >= 12
+    assert got["lost"] + got["total"]["units"] == got["total"]["up_bytes"] / got["size"] == len(sent)
+
+
+def test_late_datagrams(careless):
+    """One that comes twice, or when it was given up, is no second echo."""
+    careless(lambda number, data: [data, data])
+    got = bench("udp", "-o", "1", "--direct")
+    assert got["errors"] == [] and got["lost"] == 0
+    assert got["late"] >= got["total"]["units"] - 1 > 0
+
+
+@pytest.mark.parametrize("wrong", (b"", b"x" * 63, b"y" * 64, b"x" * 65), ids=len)
+def test_wrong_datagrams(careless, wrong):
+    careless(lambda number, data: [wrong])
+    got = bench("udp", "-o", "1", "--direct", status=1)
+    (error,) = got["errors"]
+    assert (error["stage"], error["error"]) == ("traffic", "wrong-bytes")
+    assert got["units"] == 0 < got["lost"]
+
+
+def test_datagrams_refused(tabi):
+    """By a rule, by nobody listening, by a proxy that does not know them."""
+    tabi(HEAD + "deny command udp from any to any\nallow from any to any\n")
+    got = bench("udp", "-c", "2", *way_of("socks5"), status=1)
+    (error,) = got["errors"]
+    assert (error["stage"], error["code"], error["count"]) == ("handshake", 2, 2)
+    got = bench("udp", "--direct", status=1)
+    (error,) = got["errors"]
+    assert (error["stage"], error["error"]) == ("traffic", "refused")
+    for args in (("-x", "http://127.0.0.1:1080"), ("-D", "-b", "7"), ("-D", "-r", "9", "-B", "9")):
+        done = run("bench", "udp", *args, TARGET)
+        assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_datagrams_and_their_connection(tabi, server):
+    """An association ends with its connection."""
+    program = tabi(LOCAL)
+    load = subprocess.Popen(
+        (BINARY, "bench", "udp", "-c", "3", "-s", "60", "--json", *way_of("socks5"), TARGET),
+        stdout=subprocess.PIPE,
+    )
+    before = sum(program.descriptors().values())
+    wait_until(lambda: sum(program.descriptors().values()) >= before + 9)
+    program.expect_lost_workers = True
+    os.kill(program.workers()[0], signal.SIGKILL)
+    try:
+        out, _ = load.communicate(timeout=20)
+    finally:
+        load.kill()
+    assert sum(e["count"] for e in json.loads(out)["errors"]) == 3
 
 
 # ---- the server alone ----
