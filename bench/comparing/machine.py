@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""The machine: which processors are whose, what it is, and what others take of it."""
+
+import os
+import platform
+import re
+import subprocess
+import time
+from pathlib import Path
+
+
+def _siblings(cpu):
+    """The processors that share a core with `cpu`."""
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    found = set()
+    try:
+        for part in path.read_text().strip().split(","):
+            first, _, last = part.partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    except (OSError, ValueError):
+        pass
+    return found | {cpu}
+
+
+def parse_cpus(text):
+    cpus = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        cpus.update(range(int(first), int(last or first) + 1))
+    return cpus
+
+
+class Cpus:
+    """The proxy alone on the last processor; client and server on those of other cores."""
+
+    def __init__(self, proxy=None, load=None):
+        here = os.sched_getaffinity(0)
+        self.proxy = parse_cpus(proxy) if proxy else {max(here)}
+        self.load = parse_cpus(load) if load else here - self.proxy
+        if not load:
+            apart = self.load - set().union(*(_siblings(cpu) for cpu in self.proxy))
+            self.load = apart or self.load or here
+        self.both = self.proxy | self.load
+        self.shared = bool(self.proxy & self.load)
+
+    def told(self):
+        def of(cpus):
+            return ",".join(str(cpu) for cpu in sorted(cpus))
+
+        return {"proxy": of(self.proxy), "load": of(self.load)}
+
+
+class Steal:
+    """The share of time that the hypervisor kept from this machine, in hundredths."""
+
+    def __init__(self):
+        self.before = self._read()
+
+    @staticmethod
+    def _read():
+        with open("/proc/stat", encoding="ascii") as stat:
+            fields = [int(field) for field in stat.readline().split()[1:9]]
+        return fields[7], sum(fields)
+
+    def percent(self):
+        now = self._read()
+        whole = now[1] - self.before[1]
+        return 100 * (now[0] - self.before[0]) / whole if whole > 0 else 0.0
+
+
+def _model():
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _os_name():
+    found = re.search(r'^PRETTY_NAME="?([^"\n]*)', Path("/etc/os-release").read_text(), re.M)
+    return found.group(1) if found else "Linux"
+
+
+def git(top, *args):
+    done = subprocess.run(
+        ("git", "-C", str(top), *args), capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def describe(top):
+    """What a reader has to know of where the figures are from."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "cpu": _model(),
+        "cpus": os.cpu_count(),
+        "memory_gb": round(memory / (1 << 30), 1),
+        "kernel": platform.release(),
+        "os": _os_name(),
+        "root": os.geteuid() == 0,
+        "commit": git(top, "rev-parse", "--short=12", "HEAD"),
+        "changed": bool(git(top, "status", "--porcelain", "--untracked-files=no", "--", "src", "bench")),
+        "load_before": os.getloadavg()[0],
+    }
