@@ -180,4 +180,6 @@ def lines(results):
         all_lines.beside_bulk, all_lines.idle, all_lines.workers, all_lines.rules, all_lines.whole,
     ):  # fmt: skip
         part()
-    return all_lines.lines
+    # Of what nobody asked to be measured nothing is missing.
+    part_of_all = results.raw["options"].get("only")
+    return [line for line in all_lines.lines if line.value != "-" or not part_of_all]

@@ -20,8 +20,8 @@ from comparing import page, summary  # noqa: E402
 
 COMPARE = os.path.join(ROOT, "bench", "compare")
 BUILD = os.path.dirname(BINARY)
-MEASURES = ("down1", "rr64", "connect", "names", "beside", "alone", "idle", "spread")
-PROGRAMS = ("direct", "floor-copy", "floor-splice", "haproxy", "ssh", "tabi", "tabi-2w")
+MEASURES = ("down1", "rr64", "connect", "names", "udp64", "beside", "alone", "idle", "spread")
+PROGRAMS = ("direct", "floor-copy", "floor-splice", "floor-udp", "haproxy", "ssh", "tabi", "tabi-2w")
 # Takes connections and closes them.
 LIAR = """\
 import socket
@@ -63,6 +63,7 @@ def test_from_the_measurement_to_the_page(tmp_path):
         assert results.median("rr64", program, "rate") > 0, done.stderr
         assert results.median("down1", program, "cpu") > 0
     assert results.median("connect", "direct", "rate") > 0
+    assert results.median("udp64", "floor-udp", "cpu") > 0 and results.median("udp64", "tabi", "cpu") > 0
     assert results.median("names", "tabi", "cpu") > 0
     assert results.median("beside", "tabi", "bulk_rate") > 0
     assert sum(results._samples["spread", "tabi-2w"][0]["spread"]) == 200
