@@ -1,37 +1,54 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The event loop: epoll for descriptors, libuv for timers and the thread pool.
+ * The event loop: epoll for descriptors, a heap for timers, libuv for the thread pool.
  *
  * Theory of operation. A session changes what its sockets wait for a few times in its life, and
- * libuv's uv_poll takes three system calls and 160 bytes for what epoll does in one and none. So
- * watches are registered with an epoll of our own, with a pointer to the watch, and libuv's
- * descriptor (uv_backend_fd()) is one more in it: libuv runs when that is readable or a timer is
- * due.
+ * libuv's uv_poll takes three system calls and 160 bytes for what epoll does in one and none; its
+ * timers take a system call each time one is due or closed. So both are our own, and libuv's
+ * descriptor (uv_backend_fd()) is one more in our epoll: libuv runs when that is readable.
  *
- * A turn handles one batch of events. What is closed in a turn may still have an event further
- * down in its batch, so its memory is let go of at the end of the turn only.
+ * An event brings the descriptor and the ticket of its registration, and finds the watch in a table
+ * by descriptor. A watch can so be exchanged for another without asking the kernel, and what is
+ * told of a descriptor that was closed, and perhaps opened anew, in the same batch is known by its
+ * ticket. Memory is let go of at the end of the turn only.
+ *
+ * Edge-triggered watches. Asked for everything once, the kernel tells of a socket when something
+ * has changed, and then all that it is ready for. The loop keeps that in `maybe` until a read or a
+ * write has shown that it is so no more. What holds outside of a watch's own callback: if something
+ * that is waited for may be there, an event of it is on its way. So when interest in something is
+ * added, or a callback returns, and it may be there, the kernel is asked again (rearm()): setting a
+ * registration, even to what it is, makes it look. Whoever tells what it found makes that rare.
  */
 #include "net/loop.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Events taken from the kernel at once. */
 #define BATCH 256
+/* With so long to wait it does not matter how long ago the clock was read. */
+#define LONG_MS 1000
+/* As a descriptor: libuv. */
+#define UV UINT32_MAX
 
-static struct loop *loop_of(const uv_handle_t *handle)
+static uint64_t read_clock(void)
 {
-	return container_of(handle->loop, struct loop, uv);
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* Event data is a pointer to the watch; NULL is libuv. */
 static int add_uv(struct loop *loop)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = UV};
 
 	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, uv_backend_fd(&loop->uv), &ev) < 0)
 		return -errno;
@@ -42,7 +59,7 @@ int loop_init(struct loop *loop)
 {
 	int err;
 
-	*loop = (struct loop){.epoll = epoll_create1(EPOLL_CLOEXEC)};
+	*loop = (struct loop){.epoll = epoll_create1(EPOLL_CLOEXEC), .now = read_clock()};
 	if (loop->epoll < 0)
 		return -errno;
 	err = uv_loop_init(&loop->uv);
@@ -56,11 +73,117 @@ int loop_init(struct loop *loop)
 	return err;
 }
 
+/* ---- what the kernel knows ---- */
+
+/* Makes room in the table. Returns whether there was memory. */
+static bool has_place(struct loop *loop, unsigned fd)
+{
+	unsigned n = loop->n_fds ? loop->n_fds : 64;
+	struct watch **table;
+
+	if (fd < loop->n_fds)
+		return true;
+	while (n <= fd)
+		n *= 2;
+	table = realloc(loop->by_fd, n * sizeof(struct watch *));
+	if (!table)
+		return false;
+	for (unsigned i = loop->n_fds; i < n; i++)
+		table[i] = NULL;
+	loop->by_fd = table;
+	loop->n_fds = n;
+	return true;
+}
+
+static uint32_t epoll_events(const struct watch *w)
+{
+	uint32_t mask = 0;
+
+	if (w->edge)
+		return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+	if (w->events & WATCH_READ)
+		mask |= EPOLLIN;
+	if (w->events & WATCH_WRITE)
+		mask |= EPOLLOUT;
+	return mask;
+}
+
+static bool control(struct watch *w, int op)
+{
+	struct epoll_event ev = {
+	    .events = epoll_events(w),
+	    .data.u64 = (uint64_t)w->ticket << 32 | (uint32_t)w->fd,
+	};
+
+	return epoll_ctl(w->loop->epoll, op, w->fd, &ev) == 0;
+}
+
+/* Returns whether the kernel has it. */
+static bool enter(struct watch *w)
+{
+	struct loop *loop = w->loop;
+
+	if (w->fd >= 0 && !has_place(loop, (unsigned)w->fd))
+		return false;
+	w->ticket = ++loop->tickets;
+	w->maybe = 0;
+	w->alert = false;
+	/* What was given and not taken is there still. */
+	if (!control(w, EPOLL_CTL_ADD) && (errno != EEXIST || !control(w, EPOLL_CTL_MOD)))
+		return false;
+	loop->by_fd[w->fd] = w;
+	w->registered = true;
+	return true;
+}
+
+static void unregister(struct watch *w)
+{
+	if (!w->registered)
+		return;
+	(void)epoll_ctl(w->loop->epoll, EPOLL_CTL_DEL, w->fd, NULL);
+	w->loop->by_fd[w->fd] = NULL;
+	w->registered = false;
+}
+
+/* Without memory, say, the kernel cannot wait; whoever waits must hear of it, but not from here. */
+static void break_watch(struct watch *w)
+{
+	unregister(w);
+	if (w->is_broken)
+		return;
+	w->is_broken = true;
+	w->next = w->loop->broken;
+	w->loop->broken = w;
+}
+
+/* Has the kernel look again, and tell of it what is ready. */
+static void rearm(struct watch *w)
+{
+	if (!control(w, EPOLL_CTL_MOD))
+		break_watch(w);
+}
+
+/* Which it is said to wait for, without asking the kernel. */
+static void set_events(struct watch *w, unsigned events)
+{
+	if (!w->events && events)
+		w->loop->waiting++;
+	else if (w->events && !events)
+		w->loop->waiting--;
+	w->events = events & 0xf;
+}
+
+static struct timer *timer_of(struct heap_node *node)
+{
+	return node ? container_of(node, struct timer, node) : NULL;
+}
+
 /* ---- turns ---- */
 
 /* Runs the `closed` functions; they may close more. */
 static void let_go(struct loop *loop)
 {
+	loop->given = NULL;
 	while (loop->ended) {
 		struct watch *w = loop->ended;
 
@@ -69,45 +192,48 @@ static void let_go(struct loop *loop)
 		if (w->closed)
 			w->closed(w);
 	}
+	while (loop->ended_timers) {
+		struct timer *timer = loop->ended_timers;
+
+		loop->ended_timers = timer_of(timer->node.next);
+		loop->watching--;
+		if (timer->closed)
+			timer->closed(timer);
+	}
 }
 
 static bool is_alive(const struct loop *loop)
 {
-	return loop->waiting > 0 || loop->broken || loop->ended || uv_loop_alive(&loop->uv);
-}
-
-static bool uv_has_work(const struct loop *loop)
-{
-	if (loop->uv_is_due)
-		return true;
-	/* Of a loop with nothing in it libuv says 0 as well. */
-	return uv_loop_alive(&loop->uv) && uv_backend_timeout(&loop->uv) == 0;
+	return loop->waiting > 0 || loop->broken || loop->ended || loop->ended_timers ||
+	       loop->timers.first || loop->jobs > 0;
 }
 
 /* How long to wait, for epoll_wait(). */
-static int timeout(const struct loop *loop)
+static int timeout(struct loop *loop)
 {
-	if (loop->broken || loop->ended || uv_has_work(loop))
-		return 0;
-	return uv_loop_alive(&loop->uv) ? uv_backend_timeout(&loop->uv) : -1;
-}
+	uint64_t due;
 
-static void unregister(struct watch *w)
-{
-	if (!w->registered)
-		return;
-	/* Not left to close(): the supervisor or a child may hold the same socket. */
-	(void)epoll_ctl(w->loop->epoll, EPOLL_CTL_DEL, w->fd, NULL);
-	w->registered = false;
-	w->loop->waiting--;
+	if (loop->broken || loop->ended || loop->ended_timers || loop->uv_is_due)
+		return 0;
+	if (!loop->timers.first)
+		return -1;
+	due = loop->timers.first->key;
+	if (due < loop->now + LONG_MS)
+		loop->now = read_clock();
+	if (due <= loop->now)
+		return 0;
+	return due - loop->now < INT_MAX ? (int)(due - loop->now) : INT_MAX;
 }
 
 static void report_error(struct watch *w)
 {
 	unsigned events = w->events | WATCH_ERROR;
 
-	unregister(w);
-	w->events = 0;
+	set_events(w, 0);
+	if (w->edge)
+		w->maybe = WATCH_READ | WATCH_WRITE | WATCH_ERROR;
+	else
+		unregister(w);
 	w->fn(w, events);
 }
 
@@ -116,22 +242,37 @@ static void report_error(struct watch *w)
  * that both directions have ended, which reading finds too: so it is one only where nothing else
  * is told.
  */
-static void dispatch(struct watch *w, uint32_t got)
+static void report(struct watch *w, uint32_t got)
 {
 	unsigned events = 0;
 
-	/* Changed by something before it in this batch. */
-	if (w->has_ended || !w->registered)
-		return;
 	if (got & EPOLLIN)
 		events |= WATCH_READ;
 	if (got & EPOLLOUT)
 		events |= WATCH_WRITE;
+	/* All that it is ready for, so what was known before counts no more. */
+	w->maybe = (events | (got & (EPOLLERR | EPOLLHUP) ? WATCH_ERROR : 0)) & 0xf;
+	w->alert = got & (EPOLLRDHUP | EPOLLPRI | EPOLLERR | EPOLLHUP);
+	if (!w->events)
+		return;
 	events &= w->events;
 	if (got & EPOLLERR || (got & EPOLLHUP && !events))
 		report_error(w);
 	else if (events)
 		w->fn(w, events);
+}
+
+static void dispatch(struct loop *loop, uint64_t data, uint32_t got)
+{
+	uint32_t fd = (uint32_t)data;
+	struct watch *w = fd < loop->n_fds ? loop->by_fd[fd] : NULL;
+
+	/* Changed by something before it in this batch. */
+	if (!w || w->ticket != data >> 32)
+		return;
+	report(w, got);
+	if (w->edge && w->registered && w->maybe & w->events)
+		rearm(w);
 }
 
 static void report_broken(struct loop *loop)
@@ -153,23 +294,23 @@ static void report_broken(struct loop *loop)
 	}
 }
 
+static void fire_timers(struct loop *loop);
+
 bool loop_turn(struct loop *loop, bool wait)
 {
 	struct epoll_event events[BATCH];
-	int n;
+	int n = epoll_wait(loop->epoll, events, BATCH, wait ? timeout(loop) : 0);
 
-	/* It may have been long since the clock was read, and timers count from then. */
-	uv_update_time(&loop->uv);
-	n = epoll_wait(loop->epoll, events, BATCH, wait ? timeout(loop) : 0);
-	uv_update_time(&loop->uv);
+	loop->now = read_clock();
 	for (int i = 0; i < n; i++) {
-		if (events[i].data.ptr)
-			dispatch(events[i].data.ptr, events[i].events);
+		if (events[i].data.u64 != UV)
+			dispatch(loop, events[i].data.u64, events[i].events);
 		else
 			loop->uv_is_due = true;
 	}
 	report_broken(loop);
-	if (uv_has_work(loop)) {
+	fire_timers(loop);
+	if (loop->uv_is_due) {
 		loop->uv_is_due = false;
 		uv_run(&loop->uv, UV_RUN_NOWAIT);
 	}
@@ -191,17 +332,18 @@ void loop_stop(struct loop *loop)
 
 uint64_t loop_now(const struct loop *loop)
 {
-	return uv_now(&loop->uv);
+	return loop->now;
 }
 
 void loop_fini(struct loop *loop)
 {
 	report_broken(loop);
 	let_go(loop);
-	/* Closing is asynchronous in libuv too: one turn runs what is left of it. */
+	/* Closing is asynchronous in libuv: one turn runs what is left of it. */
 	uv_run(&loop->uv, UV_RUN_NOWAIT);
 	uv_loop_close(&loop->uv);
 	close(loop->epoll);
+	free(loop->by_fd);
 }
 
 /* ---- watches ---- */
@@ -216,55 +358,64 @@ int watch_init(struct watch *watch, struct loop *loop, int fd, watch_fn *fn)
 void watch_move(struct watch *watch, int fd)
 {
 	watch_set(watch, 0);
+	unregister(watch);
+	watch->edge = false;
 	watch->fd = fd;
 }
 
-static uint32_t epoll_events(unsigned events)
+static void set_edge_events(struct watch *w, unsigned events)
 {
-	uint32_t mask = 0;
+	unsigned added = events & ~(unsigned)w->events;
 
-	if (events & WATCH_READ)
-		mask |= EPOLLIN;
-	if (events & WATCH_WRITE)
-		mask |= EPOLLOUT;
-	return mask;
-}
-
-/* Without memory, say, the kernel cannot wait; whoever waits must hear of it, but not from here. */
-static void break_watch(struct watch *w)
-{
-	if (w->is_broken)
-		return;
-	w->is_broken = true;
-	w->next = w->loop->broken;
-	w->loop->broken = w;
+	/* Errors are waited for with whatever else is. */
+	if (!w->events && events)
+		added |= WATCH_ERROR;
+	set_events(w, events);
+	if (!w->registered) {
+		if (events && !enter(w))
+			break_watch(w);
+	} else if (added & w->maybe) {
+		rearm(w);
+	}
 }
 
 void watch_set(struct watch *watch, unsigned events)
 {
-	struct epoll_event ev = {.events = epoll_events(events), .data.ptr = watch};
-	int op = watch->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-
 	if (events == watch->events)
 		return;
-	watch->events = (uint8_t)events;
-	if (events == 0) {
-		unregister(watch);
+	if (watch->edge) {
+		set_edge_events(watch, events);
 		return;
 	}
-	if (epoll_ctl(watch->loop->epoll, op, watch->fd, &ev) < 0) {
+	set_events(watch, events);
+	if (events == 0)
+		unregister(watch);
+	else if (watch->registered ? !control(watch, EPOLL_CTL_MOD) : !enter(watch))
 		break_watch(watch);
-	} else if (!watch->registered) {
-		watch->registered = true;
-		watch->loop->waiting++;
-	}
 }
 
-void watch_close(struct watch *watch, void (*closed)(struct watch *watch))
+void watch_set_edge(struct watch *watch, bool edge)
 {
-	unregister(watch);
+	if (watch->edge == edge)
+		return;
+	watch->edge = edge;
+	watch->maybe = 0;
+	if (!watch->registered)
+		return;
+	if (watch->events == 0)
+		unregister(watch);
+	else
+		rearm(watch);
+}
+
+/* The rest of ending one, whatever the kernel knows of it. */
+static void end_watch(struct watch *watch, void (*closed)(struct watch *watch))
+{
+	if (watch->registered)
+		watch->loop->by_fd[watch->fd] = NULL;
+	watch->registered = false;
+	set_events(watch, 0);
 	watch->closed = closed;
-	watch->events = 0;
 	watch->has_ended = true;
 	/* On the other list its turn to end comes there. */
 	if (watch->is_broken)
@@ -273,46 +424,114 @@ void watch_close(struct watch *watch, void (*closed)(struct watch *watch))
 	watch->loop->ended = watch;
 }
 
+void watch_close(struct watch *watch, void (*closed)(struct watch *watch))
+{
+	/* Not left to close(): the supervisor or a child may hold the same socket. */
+	unregister(watch);
+	end_watch(watch, closed);
+}
+
+void watch_drop(struct watch *watch, void (*closed)(struct watch *watch))
+{
+	end_watch(watch, closed);
+}
+
+void watch_give(struct watch *watch, void (*closed)(struct watch *watch))
+{
+	if (watch->registered && watch->edge)
+		watch->loop->given = watch;
+	else
+		unregister(watch);
+	end_watch(watch, closed);
+}
+
+bool watch_take(struct watch *watch)
+{
+	struct watch *given = watch->loop->given;
+
+	if (!given || given->fd != watch->fd)
+		return false;
+	watch->loop->given = NULL;
+	watch->loop->by_fd[watch->fd] = watch;
+	watch->registered = watch->edge = true;
+	watch->ticket = given->ticket;
+	watch->maybe = given->maybe;
+	watch->alert = given->alert;
+	return true;
+}
+
+void loop_give_up(struct loop *loop)
+{
+	loop->given = NULL;
+}
+
 /* ---- timers ---- */
 
-static void timer_on_fire(uv_timer_t *uv)
+/*
+ * Those that are due now are taken out first, into a list through the nodes, so that one which is
+ * started anew meanwhile waits for the next turn. Any of them may be stopped or closed by another.
+ */
+static void fire_timers(struct loop *loop)
 {
-	struct timer *timer = container_of(uv, struct timer, uv);
+	struct heap_node *last = NULL, *node;
 
-	timer->fn(timer);
+	while ((node = loop->timers.first) && node->key <= loop->now) {
+		heap_remove(&loop->timers, node);
+		timer_of(node)->state = TIMER_DUE;
+		node->prev = last;
+		node->next = NULL;
+		if (last)
+			last->next = node;
+		else
+			loop->due = timer_of(node);
+		last = node;
+	}
+	while (loop->due) {
+		struct timer *timer = loop->due;
+
+		timer_stop(timer);
+		timer->fn(timer);
+	}
 }
 
 void timer_init(struct timer *timer, struct loop *loop, timer_fn *fn)
 {
-	uv_timer_init(&loop->uv, &timer->uv);
-	timer->fn = fn;
-	timer->closed = NULL;
+	*timer = (struct timer){.loop = loop, .fn = fn};
 	loop->watching++;
 }
 
 void timer_start(struct timer *timer, uint64_t ms)
 {
-	uv_timer_start(&timer->uv, timer_on_fire, ms, 0);
+	timer_stop(timer);
+	/* It may have been long since this turn began. */
+	timer->node.key = read_clock() + ms;
+	timer->state = TIMER_SET;
+	heap_add(&timer->loop->timers, &timer->node);
 }
 
 void timer_stop(struct timer *timer)
 {
-	uv_timer_stop(&timer->uv);
-}
+	struct heap_node *node = &timer->node;
 
-static void timer_on_close(uv_handle_t *handle)
-{
-	struct timer *timer = container_of((uv_timer_t *)handle, struct timer, uv);
-
-	loop_of(handle)->watching--;
-	if (timer->closed)
-		timer->closed(timer);
+	if (timer->state == TIMER_SET) {
+		heap_remove(&timer->loop->timers, node);
+	} else if (timer->state == TIMER_DUE) {
+		if (node->prev)
+			node->prev->next = node->next;
+		else
+			timer->loop->due = timer_of(node->next);
+		if (node->next)
+			node->next->prev = node->prev;
+	}
+	timer->state = TIMER_OFF;
 }
 
 void timer_close(struct timer *timer, void (*closed)(struct timer *timer))
 {
+	timer_stop(timer);
 	timer->closed = closed;
-	uv_close((uv_handle_t *)&timer->uv, timer_on_close);
+	timer->node.next = timer->loop->ended_timers ? &timer->loop->ended_timers->node : NULL;
+	timer->loop->ended_timers = timer;
 }
 
 /* ---- jobs ---- */
@@ -330,12 +549,18 @@ static void job_on_done(uv_work_t *uv, int status)
 	struct job *job = container_of(uv, struct job, uv);
 
 	(void)status;
+	container_of(uv->loop, struct loop, uv)->jobs--;
 	job->done(job);
 }
 
 int job_start(struct job *job, struct loop *loop)
 {
+	int err = uv_queue_work(&loop->uv, &job->uv, job_on_work, job_on_done);
+
+	if (err)
+		return err;
+	loop->jobs++;
 	/* The first job makes libuv register what wakes it up, which it does when it runs. */
 	loop->uv_is_due = true;
-	return uv_queue_work(&loop->uv, &job->uv, job_on_work, job_on_done);
+	return 0;
 }

@@ -14,16 +14,33 @@
 
 #include <uv.h>
 
+#include "net/heap.h"
+
+struct watch;
+struct timer;
+
 /* One per worker process. */
 struct loop {
-	uv_loop_t uv; /* timers and jobs */
+	uv_loop_t uv; /* jobs */
 	int epoll;    /* watches, and the descriptor by which libuv can be waited for */
 	bool stopping;
 	bool uv_is_due;       /* libuv has something new that it has not looked at */
+	unsigned jobs;        /* under way */
 	unsigned watching;    /* watches and timers not yet closed: for leak checks at the end */
 	unsigned waiting;     /* watches that wait for something */
 	struct watch *ended;  /* closed, to be let go of at the end of the turn */
 	struct watch *broken; /* that the kernel would not wait for: told at the next turn */
+
+	/* By descriptor the watch that the kernel knows it with, or NULL. */
+	struct watch **by_fd;
+	unsigned n_fds;
+	uint16_t tickets; /* given so far */
+	struct watch *given;
+
+	uint64_t now; /* milliseconds */
+	struct heap timers;
+	struct timer *due;          /* that are called one after the other in this turn */
+	struct timer *ended_timers; /* as the watches */
 };
 
 /* Return 0 or -errno. loop_fini() expects that every watch and timer has been closed, and runs the
@@ -53,7 +70,6 @@ enum watch_event {
 	WATCH_ERROR = 1 << 2,
 };
 
-struct watch;
 typedef void watch_fn(struct watch *watch, unsigned events);
 
 /* Level-triggered interest in one descriptor, which stays the caller's. 40 bytes, for every socket
@@ -64,8 +80,12 @@ struct watch {
 	void (*closed)(struct watch *watch);
 	struct watch *next; /* among the loop's ended or broken ones */
 	int fd;
-	uint8_t events; /* what is waited for now; read only */
-	bool registered, has_ended, is_broken;
+	uint16_t ticket;    /* of this registration */
+	uint8_t events : 4; /* what is waited for now; read only */
+	uint8_t maybe : 4;  /* of an edge-triggered one: what may be there, see watch_set_edge() */
+	bool registered : 1, has_ended : 1, is_broken : 1;
+	bool edge : 1;
+	bool alert : 1; /* there is news that the length of a read does not tell */
 };
 
 /* `fd` must be non-blocking. Waits for nothing yet. Returns 0 or -errno. */
@@ -80,14 +100,56 @@ void watch_set(struct watch *watch, unsigned events);
  * more).
  */
 void watch_close(struct watch *watch, void (*closed)(struct watch *watch));
+/* The same, and cheaper, where the caller closes the descriptor right after and nobody else has it
+ * (no other process, no duplicate): then the kernel forgets it by itself. */
+void watch_drop(struct watch *watch, void (*closed)(struct watch *watch));
 
-struct timer;
+/*
+ * For a socket with much to tell: the kernel is asked once for everything and tells changes only
+ * (EPOLLET), which makes watch_set() free and every event cheaper. What watch_set() and the events
+ * promise stays the same, whatever the handler does: what it may have left is asked for again. That
+ * costs a call which it can spare by telling what it found, with the functions below. Each must be
+ * true, or what is there is never told. Without watch_set_edge() they do nothing.
+ */
+void watch_set_edge(struct watch *watch, bool edge);
+/* Reading has just failed with EAGAIN. */
+static inline void watch_is_drained(struct watch *watch)
+{
+	watch->maybe &= WATCH_WRITE | WATCH_ERROR;
+}
+/* Reading from a TCP socket has just given less than there was room for. Returns whether that was
+ * all: behind it may be the end of the stream, or an urgent byte, at which the kernel stops. */
+static inline bool watch_is_short(struct watch *watch)
+{
+	if (!watch->alert)
+		watch_is_drained(watch);
+	return !watch->alert;
+}
+/* Writing has just taken less than it was given, or failed with EAGAIN. */
+static inline void watch_is_full(struct watch *watch)
+{
+	watch->maybe &= WATCH_READ | WATCH_ERROR;
+}
+
+/*
+ * Ends a watch as watch_close() does, but the kernel goes on with an edge-triggered one for whoever
+ * calls watch_take() with the same descriptor until loop_give_up(): that spares both their calls.
+ */
+void watch_give(struct watch *watch, void (*closed)(struct watch *watch));
+/* Right after watch_init(). Returns whether there was something to take; if so the watch is
+ * edge-triggered. */
+bool watch_take(struct watch *watch);
+/* Who has not taken what was given will not: he registers anew. */
+void loop_give_up(struct loop *loop);
+
 typedef void timer_fn(struct timer *timer);
 
 struct timer {
-	uv_timer_t uv;
+	struct heap_node node;
+	struct loop *loop;
 	timer_fn *fn;
 	void (*closed)(struct timer *timer);
+	enum { TIMER_OFF, TIMER_SET, TIMER_DUE } state;
 };
 
 void timer_init(struct timer *timer, struct loop *loop, timer_fn *fn);

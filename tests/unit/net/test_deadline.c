@@ -84,7 +84,7 @@ static void cleared_does_not_expire(void **state)
 	assert_int_equal(items[2].order, 2);
 	set(&items[0], &cls);
 	deadline_clear(&items[0].deadline);
-	assert_false(uv_loop_alive(&loop.uv));
+	assert_null(loop.timers.first);
 	loop_run(&loop);
 	assert_int_equal(expired, 2);
 }

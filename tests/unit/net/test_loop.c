@@ -13,6 +13,7 @@ struct fixture {
 	unsigned calls;
 	unsigned events; /* of the last call */
 	struct fixture *other;
+	struct watch timer_watch; /* of what comes in the place of another */
 };
 
 static struct fixture *of_watch(struct watch *watch)
@@ -63,6 +64,15 @@ static int set_up(void **state)
 	timer_init(&f.timer, &f.loop, stop_on_timer);
 	*state = &f;
 	return 0;
+}
+
+/* What a watch promises does not depend on how the kernel is asked. */
+static int set_up_edge(void **state)
+{
+	int err = set_up(state);
+
+	watch_set_edge(&((struct fixture *)*state)->watch, true);
+	return err;
 }
 
 static int tear_down(void **state)
@@ -300,6 +310,177 @@ static void what_is_closed_in_a_batch_hears_no_more(void **state)
 	assert_int_equal(f->loop.watching, 2);
 }
 
+/* Reads so much and tells how that went, as whoever reads has to. */
+static void read_some(struct watch *watch, unsigned events)
+{
+	struct fixture *f = of_watch(watch);
+	char buf[8];
+	ssize_t n = read(f->fd[0], buf, sizeof(buf));
+
+	count(watch, events);
+	if (n < 0)
+		watch_is_drained(watch);
+	else if (n == 0)
+		watch_set(watch, 0);
+	else if (n < (ssize_t)sizeof(buf))
+		(void)watch_is_short(watch);
+}
+
+static unsigned turns(struct fixture *f, unsigned n)
+{
+	while (n-- > 0)
+		loop_turn(&f->loop, false);
+	return f->calls;
+}
+
+/* One call for what is there; none for what is not, and without asking for it. */
+static void what_is_told_is_not_asked_again(void **state)
+{
+	struct fixture *f = *state;
+
+	f->watch.fn = read_some;
+	watch_set(&f->watch, WATCH_READ);
+	assert_int_equal(turns(f, 3), 0);
+	assert_int_equal(write(f->fd[1], "abc", 3), 3);
+	assert_int_equal(turns(f, 3), 1);
+	/* Exactly full: there might be more, which the kernel knows. */
+	assert_int_equal(write(f->fd[1], "abcdefgh", 8), 8);
+	assert_int_equal(turns(f, 3), 2);
+	assert_int_equal(write(f->fd[1], "abcdefghi", 9), 9);
+	assert_int_equal(turns(f, 5), 4);
+	shutdown(f->fd[1], SHUT_WR);
+	assert_int_equal(turns(f, 3), 5);
+}
+
+/* The end came with the data, in one event: a short read must not hide it. */
+static void end_behind_a_short_read_is_told(void **state)
+{
+	struct fixture *f = *state;
+
+	f->watch.fn = read_some;
+	assert_int_equal(write(f->fd[1], "abc", 3), 3);
+	shutdown(f->fd[1], SHUT_WR);
+	watch_set(&f->watch, WATCH_READ);
+	assert_int_equal(turns(f, 5), 2);
+	assert_int_equal(f->watch.events, 0);
+}
+
+/* A read ends before an urgent byte in the stream, whatever is behind. */
+static void bytes_behind_an_urgent_one_are_told(void **state)
+{
+	struct fixture *f = *state;
+	const int one = 1;
+
+	f->watch.fn = read_some;
+	setsockopt(f->fd[0], SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
+	assert_int_equal(write(f->fd[1], "abc", 3), 3);
+	assert_int_equal(send(f->fd[1], "!", 1, MSG_OOB), 1);
+	assert_int_equal(write(f->fd[1], "def", 3), 3);
+	watch_set(&f->watch, WATCH_READ);
+	turns(f, 8);
+	assert_int_equal(recv(f->fd[0], &(char){0}, 1, MSG_DONTWAIT), -1);
+}
+
+/* What came while nobody waited for it is told when somebody does. */
+static void what_came_meanwhile_is_told(void **state)
+{
+	struct fixture *f = *state;
+
+	f->watch.fn = read_some;
+	watch_set(&f->watch, WATCH_ERROR);
+	assert_int_equal(write(f->fd[1], "abc", 3), 3);
+	assert_int_equal(turns(f, 3), 0);
+	watch_set(&f->watch, WATCH_READ);
+	assert_int_equal(turns(f, 3), 1);
+}
+
+/* Another goes on with the registration of one that has ended, with all it has heard. */
+static void given_and_taken_nothing_is_lost(void **state)
+{
+	struct fixture *f = *state, other = {.fd = {f->fd[0], f->fd[1]}};
+
+	watch_set(&f->watch, WATCH_ERROR);
+	assert_int_equal(write(f->fd[1], "abc", 3), 3);
+	assert_int_equal(turns(f, 2), 0);
+	watch_give(&f->watch, NULL);
+	assert_int_equal(watch_init(&other.watch, &f->loop, f->fd[0], read_some), 0);
+	assert_true(watch_take(&other.watch));
+	loop_give_up(&f->loop);
+	assert_false(watch_take(&other.watch));
+	watch_set(&other.watch, WATCH_READ);
+	turns(f, 3);
+	assert_int_equal(other.calls, 1);
+	assert_int_equal(write(f->fd[1], "abc", 3), 3);
+	turns(f, 3);
+	assert_int_equal(other.calls, 2);
+	watch_close(&other.watch, NULL);
+	assert_int_equal(turns(f, 1), 0);
+	assert_int_equal(watch_init(&f->watch, &f->loop, f->fd[0], count), 0);
+}
+
+/* What was given and not taken is no obstacle. */
+static void given_and_not_taken_is_registered_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	watch_set(&f->watch, WATCH_READ);
+	watch_give(&f->watch, NULL);
+	loop_give_up(&f->loop);
+	assert_int_equal(write(f->fd[1], "abc", 3), 3);
+	assert_int_equal(turns(f, 2), 0);
+	assert_int_equal(watch_init(&f->watch, &f->loop, f->fd[0], read_some), 0);
+	assert_false(watch_take(&f->watch));
+	watch_set(&f->watch, WATCH_READ);
+	assert_int_equal(turns(f, 2), 1);
+}
+
+/* Its descriptor is closed and comes back in the same batch for another: that one hears nothing of
+ * what was told of it. */
+static void reopen_other(struct watch *watch, unsigned events)
+{
+	struct fixture *f = of_watch(watch), *other = f->other;
+
+	count(watch, events);
+	if (f->calls > 1)
+		return;
+	watch_drop(&other->watch, NULL);
+	assert_int_equal(dup2(f->fd[1], other->fd[0]), other->fd[0]);
+	assert_int_equal(watch_init(&f->timer_watch, watch->loop, other->fd[0], count), 0);
+	watch_set_edge(&f->timer_watch, true);
+	watch_set(&f->timer_watch, WATCH_ERROR);
+}
+
+static void number_that_comes_back_hears_its_own(void **state)
+{
+	struct fixture *f = *state, a = {0}, b = {0};
+	int first[2], second[2];
+
+	tcp_pair(first);
+	tcp_pair(second);
+	a.fd[0] = first[0];
+	a.fd[1] = f->fd[0];
+	b.fd[0] = second[0];
+	b.fd[1] = f->fd[0];
+	a.other = &b;
+	b.other = &a;
+	assert_int_equal(watch_init(&a.watch, &f->loop, first[0], reopen_other), 0);
+	assert_int_equal(watch_init(&b.watch, &f->loop, second[0], reopen_other), 0);
+	watch_set_edge(&a.watch, true);
+	watch_set_edge(&b.watch, true);
+	watch_set(&a.watch, WATCH_ERROR);
+	watch_set(&b.watch, WATCH_ERROR);
+	/* Both are reset, and both are in one batch. */
+	close_with_reset(first[1]);
+	close_with_reset(second[1]);
+	turns(f, 3);
+	assert_int_equal(a.calls + b.calls, 1);
+	watch_close(a.calls ? &a.watch : &b.watch, NULL);
+	watch_close(a.calls ? &a.timer_watch : &b.timer_watch, NULL);
+	turns(f, 1);
+	close(first[0]);
+	close(second[0]);
+}
+
 struct test_job {
 	struct job job;
 	struct loop *loop;
@@ -329,6 +510,51 @@ static void runs_jobs(void **state)
 	assert_int_equal(t.n, 43);
 }
 
+struct ticker {
+	struct timer timer, *victim;
+	unsigned calls, restarts;
+};
+
+static void tick(struct timer *timer)
+{
+	struct ticker *t = (struct ticker *)timer;
+
+	t->calls++;
+	if (t->victim)
+		timer_stop(t->victim);
+	if (t->restarts > 0) {
+		t->restarts--;
+		timer_start(timer, 0);
+	}
+}
+
+/* One that starts itself anew waits for the next turn; one that another stops is not called. */
+static void timers_that_meddle(void **state)
+{
+	struct fixture *f = *state;
+	struct ticker a = {.restarts = 0}, b = {.restarts = 2};
+
+	timer_init(&a.timer, &f->loop, tick);
+	timer_init(&b.timer, &f->loop, tick);
+	timer_start(&b.timer, 0);
+	loop_turn(&f->loop, true);
+	assert_int_equal(b.calls, 1);
+	loop_turn(&f->loop, true);
+	assert_int_equal(b.calls, 2);
+	loop_turn(&f->loop, true);
+	assert_int_equal(b.calls, 3);
+	a.victim = &b.timer;
+	b.victim = &a.timer;
+	timer_start(&a.timer, 0);
+	timer_start(&b.timer, 0);
+	loop_turn(&f->loop, true);
+	assert_int_equal(a.calls + b.calls, 4);
+	timer_close(&a.timer, NULL);
+	timer_close(&b.timer, NULL);
+	loop_turn(&f->loop, false);
+	assert_int_equal(f->loop.watching, 2);
+}
+
 static void timer_waits_its_time(void **state)
 {
 	struct fixture *f = *state;
@@ -339,22 +565,35 @@ static void timer_waits_its_time(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST_EDGE(name)                                                                            \
+	{                                                                                          \
+		"edge_" #name, name, set_up_edge, tear_down, NULL                                  \
+	}
+#define TEST_BOTH(name) TEST(name), TEST_EDGE(name)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(reports_reading_and_writing),
-	    TEST(waits_for_nothing_when_told),
-	    TEST(end_of_stream_reads_as_readable),
-	    TEST(end_of_stream_and_data_are_no_errors),
-	    TEST(reset_is_an_error_and_ends_the_watch),
-	    TEST(reset_after_end_of_stream_is_seen),
-	    TEST(both_ends_gone_is_an_error),
-	    TEST(urgent_data_neither_spins_nor_hides_errors),
-	    TEST(reading_goes_on_after_urgent_data),
-	    TEST(closes_from_its_own_callback),
+	    TEST_BOTH(reports_reading_and_writing),
+	    TEST_BOTH(waits_for_nothing_when_told),
+	    TEST_BOTH(end_of_stream_reads_as_readable),
+	    TEST_BOTH(end_of_stream_and_data_are_no_errors),
+	    TEST_BOTH(reset_is_an_error_and_ends_the_watch),
+	    TEST_BOTH(reset_after_end_of_stream_is_seen),
+	    TEST_BOTH(both_ends_gone_is_an_error),
+	    TEST_BOTH(urgent_data_neither_spins_nor_hides_errors),
+	    TEST_BOTH(reading_goes_on_after_urgent_data),
+	    TEST_BOTH(closes_from_its_own_callback),
 	    TEST(what_cannot_be_polled_is_an_error),
 	    TEST(what_is_closed_in_a_batch_hears_no_more),
+	    TEST_EDGE(what_is_told_is_not_asked_again),
+	    TEST_BOTH(end_behind_a_short_read_is_told),
+	    TEST_BOTH(bytes_behind_an_urgent_one_are_told),
+	    TEST_BOTH(what_came_meanwhile_is_told),
+	    TEST_EDGE(given_and_taken_nothing_is_lost),
+	    TEST_EDGE(given_and_not_taken_is_registered_anew),
+	    TEST(number_that_comes_back_hears_its_own),
+	    TEST(timers_that_meddle),
 	    TEST(runs_jobs),
 	    TEST(timer_waits_its_time),
 	};

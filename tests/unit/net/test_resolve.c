@@ -129,7 +129,7 @@ static void assert_good(struct resolve_answer answer)
 static void on_pause(struct timer *timer)
 {
 	timer_stop(timer);
-	loop_stop((struct loop *)timer->uv.loop->data);
+	loop_stop(timer->loop);
 }
 
 /* Lets the loop turn for so long. */
@@ -137,8 +137,6 @@ static void pause_for(struct fixture *f, uint64_t ms)
 {
 	struct timer timer;
 
-	f->loop.uv.data = &f->loop;
-	uv_update_time(&f->loop.uv);
 	timer_init(&timer, &f->loop, on_pause);
 	timer_start(&timer, ms);
 	loop_run(&f->loop);
@@ -607,7 +605,7 @@ static void dead_names_delay_nobody(void **state)
 		assert_int_equal(ask(&f, &dead[i], name), 0);
 	}
 	dns_stub_catch_up(&f.stub);
-	uv_update_time(&f.loop.uv);
+	loop_turn(&f.loop, false);
 	start = loop_now(&f.loop);
 	assert_good(known(&f, "good.test"));
 	assert_good(asked(&f, "good2.test"));
