@@ -528,10 +528,11 @@ static void on_socket(struct watch *watch, unsigned events)
 
 /* ---- the connection ---- */
 
-static void on_dialled(void *ctx, int err, int fd, size_t which)
+static void on_dialled(void *ctx, int err, int fd, size_t which, const struct addr *local)
 {
 	struct chain *c = ctx;
 
+	(void)local; /* what is told is the last hop's */
 	c->dial = NULL;
 	if (!err)
 		err = watch_init(&c->watch, c->loop, fd, on_socket);

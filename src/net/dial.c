@@ -80,15 +80,13 @@ static void on_timer_closed(struct timer *timer)
 	let_go((struct dial *)((char *)timer - offsetof(struct dial, timer)));
 }
 
-/* Ends one that is pending; the descriptor is the caller's then. */
-static int attempt_end(struct attempt *a)
+/* Ends one that is pending. */
+static void attempt_end(struct attempt *a)
 {
-	int fd = a->fd;
-
-	a->fd = -1;
 	a->dial->pending--;
-	watch_close(&a->watch, on_watch_closed);
-	return fd;
+	watch_drop(&a->watch, on_watch_closed);
+	close(a->fd);
+	a->fd = -1;
 }
 
 /* Ends all. The memory goes when the loop has let go of everything. */
@@ -97,7 +95,7 @@ static void dial_end(struct dial *dial)
 	dial->over = true;
 	for (size_t i = 0; i < dial->begun; i++)
 		if (dial->attempt[i].fd >= 0)
-			close(attempt_end(&dial->attempt[i]));
+			attempt_end(&dial->attempt[i]);
 	timer_close(&dial->timer, on_timer_closed);
 }
 
@@ -141,6 +139,7 @@ static int attempt_begin(struct attempt *a)
 	a->fd = fd;
 	a->dial->pending++;
 	a->dial->closing++;
+	watch_set_edge(&a->watch, true);
 	watch_set(&a->watch, WATCH_WRITE);
 	return 0;
 }
@@ -173,34 +172,50 @@ static void on_stagger(struct timer *timer)
  * choose that very port as its source (simultaneous open, RFC 9293 section 3.5). There is nobody
  * at the other end.
  */
-static bool is_self_connected(const struct attempt *a)
+static bool is_self_connected(const struct attempt *a, const struct addr *local)
 {
-	struct addr local = socket_local_addr(a->fd);
+	return local->kind == ADDR_IP && local->port == a->dial->port &&
+	       ip_equal(&local->ip, &a->ip);
+}
 
-	return local.kind == ADDR_IP && local.port == a->dial->port && ip_equal(&local.ip, &a->ip);
+/* The descriptor and its registration with the loop become the receiver's, the rest ends. */
+static void hand_over(struct attempt *a, const struct addr *local)
+{
+	struct dial *dial = a->dial;
+	int fd = a->fd;
+
+	a->fd = -1;
+	dial->pending--;
+	watch_give(&a->watch, on_watch_closed);
+	dial_end(dial);
+	dial->fn(dial->ctx, 0, fd, a->which, local);
+	loop_give_up(dial->loop);
 }
 
 static void on_attempt(struct watch *watch, unsigned events)
 {
 	struct attempt *a = (struct attempt *)((char *)watch - offsetof(struct attempt, watch));
 	struct dial *dial = a->dial;
-	int fd, err = socket_take_error(a->fd);
+	struct addr local = {.kind = ADDR_NONE};
+	int err = 0;
 
-	(void)events; /* writable or broken, the socket knows which */
-	if (!err && is_self_connected(a))
+	/* Writable without an error it is connected; what else it is the socket knows. */
+	if (events & WATCH_ERROR)
+		err = socket_take_error(a->fd);
+	if (!err)
+		local = socket_local_addr(a->fd);
+	if (!err && is_self_connected(a, &local))
 		err = -ECONNREFUSED;
-	fd = attempt_end(a);
 	if (!err) {
-		dial_end(dial);
-		dial->fn(dial->ctx, 0, fd, a->which);
+		hand_over(a, &local);
 		return;
 	}
-	close(fd);
+	attempt_end(a);
 	note_error(dial, err);
 	begin_next(dial);
 	if (dial->pending == 0) {
 		dial_end(dial);
-		dial->fn(dial->ctx, dial->err, -1, 0);
+		dial->fn(dial->ctx, dial->err, -1, 0, &local);
 	}
 }
 

@@ -15,12 +15,13 @@ struct dial;
 
 /*
  * The end of it, from the loop: err is ERR_OK and `fd` a connected non-blocking socket (TCP_NODELAY
- * set, urgent bytes kept in the stream) that is now the receiver's, to ips[`which`]; or the most
- * telling -errno of all attempts and fd -1: what this host is short of (-EMFILE, -ENOMEM), then
- * refused, host unreachable, timed out, and network unreachable last, which may only mean that this
- * host lacks that family. The dial is gone before the call.
+ * set, urgent bytes kept in the stream) that is now the receiver's, to ips[`which`], and `local`
+ * its address at this end; or the most telling -errno of all attempts and fd -1: what this host is
+ * short of (-EMFILE, -ENOMEM), then refused, host unreachable, timed out, and network unreachable
+ * last, which may only mean that this host lacks that family. The dial is gone before the call. The
+ * receiver may go on with the dial's watch of the descriptor: watch_take().
  */
-typedef void dial_fn(void *ctx, int err, int fd, size_t which);
+typedef void dial_fn(void *ctx, int err, int fd, size_t which, const struct addr *local);
 
 /* Copies `ips` (n >= 1). There is no time limit: the caller cancels. Returns 0, or a negative
  * error where not one attempt could begin; then `fn` is not called. */

@@ -166,20 +166,34 @@ static size_t escape(enum style style, uint8_t c, char out[static ESCAPE_MAX])
 	return n;
 }
 
+/* How many bytes from here on need no escape. */
+static size_t plain_run(enum style style, const uint8_t *value, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && is_plain(value[n]) && value[n] != '\\' &&
+	       (value[n] != '"' || style == STYLE_SENTENCE))
+		n++;
+	return n;
+}
+
 /* As much as fits, never half an escape. */
 static void put_escaped(struct log_record *rec, enum style style, const uint8_t *value, size_t len)
 {
-	char unit[ESCAPE_MAX];
-	size_t i, n;
+	for (size_t i = 0; i < len;) {
+		size_t room = FIELDS_MAX > rec->len ? FIELDS_MAX - rec->len : 0, n;
+		size_t plain = plain_run(style, value + i, len - i);
+		char unit[ESCAPE_MAX];
 
-	for (i = 0; i < len; i++) {
-		n = escape(style, value[i], unit);
-		if (rec->len + n > FIELDS_MAX) {
+		n = plain > 0 ? plain : escape(style, value[i], unit);
+		if (n > room) {
+			put(rec, (const char *)value + i, plain > 0 ? room : 0);
 			rec->cut = true;
 			put_text(rec, "...");
 			return;
 		}
-		put(rec, unit, n);
+		put(rec, plain > 0 ? (const char *)value + i : unit, n);
+		i += plain > 0 ? plain : 1;
 	}
 }
 
@@ -202,27 +216,39 @@ static bool put_name(struct log_record *rec, const char *name, size_t need)
 
 static bool wants_quotes(const uint8_t *value, size_t len)
 {
-	size_t i;
-
-	for (i = 0; i < len; i++)
+	for (size_t i = 0; i < len; i++)
 		if (!is_plain(value[i]) || value[i] == ' ' || value[i] == '"' || value[i] == '\\')
 			return true;
 	return len == 0;
 }
 
-/* 2026-11-22T10:00:00.123Z */
+/* A number below 1000 as three digits. */
+static void put_three(struct log_record *rec, unsigned value)
+{
+	char digits[DIGITS_MAX];
+
+	format_number(digits, 1000 + value);
+	put(rec, digits + 1, 3); /* without the 1 that kept the zeros */
+}
+
+/* 2026-11-22T10:00:00.123Z; what is before the point is made once a second. */
 static void put_time(struct log_record *rec)
 {
+	static _Thread_local time_t second;
+	static _Thread_local char text[80];
 	struct timespec ts;
 	struct tm tm;
-	char buf[96];
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
-	snprintf(buf, sizeof(buf), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
-	    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-	    (int)(ts.tv_nsec / 1000000));
-	put_text(rec, buf);
+	if (ts.tv_sec != second) {
+		gmtime_r(&ts.tv_sec, &tm);
+		snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.", tm.tm_year + 1900,
+		    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+		second = ts.tv_sec;
+	}
+	put_text(rec, text);
+	put_three(rec, (unsigned)(ts.tv_nsec / 1000000));
+	put_text(rec, "Z");
 }
 
 /* Time and level; not in text for syslog, which has its own. Returns whether the level is on. */
@@ -292,14 +318,24 @@ void log_number(struct log_record *rec, const char *name, uint64_t value)
 
 void log_seconds(struct log_record *rec, const char *name, uint64_t ms)
 {
-	char frac[DIGITS_MAX];
-
 	if (!put_name(rec, name, DIGITS_MAX + 1))
 		return;
 	put_number(rec, ms / 1000);
-	format_number(frac, 1000 + ms % 1000);
-	frac[0] = '.'; /* in place of the 1 that kept the zeros */
-	put(rec, frac, 4);
+	put_text(rec, ".");
+	put_three(rec, (unsigned)(ms % 1000));
+}
+
+void log_place(
+    struct log_record *rec, const char *name, const void *value, size_t len, unsigned number)
+{
+	char text[LOG_PLACE_MAX + 1 + DIGITS_MAX];
+
+	if (len > LOG_PLACE_MAX)
+		len = LOG_PLACE_MAX;
+	memcpy(text, value, len);
+	text[len] = ':';
+	len += 1 + format_number(text + len + 1, number);
+	log_bytes(rec, name, text, len);
 }
 
 /*

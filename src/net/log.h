@@ -53,6 +53,10 @@ void log_begin(struct log_record *rec, enum log_level level, const char *event);
 /* NULL leaves the field out. */
 void log_text(struct log_record *rec, const char *name, const char *value);
 void log_bytes(struct log_record *rec, const char *name, const void *value, size_t len);
+/* `value`, a colon and the number: a place in a file, or a port. */
+#define LOG_PLACE_MAX 300 /* bytes of `value`; the rest is left out */
+void log_place(
+    struct log_record *rec, const char *name, const void *value, size_t len, unsigned number);
 void log_number(struct log_record *rec, const char *name, uint64_t value);
 /* Milliseconds, shown as seconds with three decimals. */
 void log_seconds(struct log_record *rec, const char *name, uint64_t ms);

@@ -69,6 +69,8 @@ static size_t end_write(struct relay *relay, struct relay_end *to, const void *b
 {
 	ssize_t n = layer_send(to->layer, to->fd, buf, len);
 
+	if (n < (ssize_t)len && !to->layer)
+		watch_is_full(&to->watch);
 	if (n == -EAGAIN)
 		return 0;
 	if (n < 0) {
@@ -141,8 +143,11 @@ static int relay_pump(
 		ssize_t n = layer_recv(from->layer, from->fd, buffer, size);
 		int err;
 
-		if (n == -EAGAIN)
+		if (n == -EAGAIN) {
+			if (!from->layer)
+				watch_is_drained(&from->watch);
 			return 0;
+		}
 		if (n <= 0) {
 			from->ended = true;
 			if (n < 0)
@@ -155,7 +160,7 @@ static int relay_pump(
 		err = end_write_or_keep(relay, to, buffer, (size_t)n);
 		if (err)
 			return err;
-		if ((size_t)n < size && !from->layer)
+		if ((size_t)n < size && !from->layer && watch_is_short(&from->watch))
 			return 0;
 	}
 	return 0;
@@ -404,7 +409,7 @@ unsigned relay_close(struct relay *relay, void (*closed)(struct relay *relay))
 		end->layer = NULL;
 		/* A watch that was begun has its function. */
 		if (end->watch.fn) {
-			watch_close(&end->watch, i == RELAY_CLIENT ? client_closed : target_closed);
+			watch_drop(&end->watch, i == RELAY_CLIENT ? client_closed : target_closed);
 			end->watch.fn = NULL;
 			relay->closing++;
 		}

@@ -261,6 +261,17 @@ static bool identify(struct session *s)
 	return user;
 }
 
+/* Of a read of `size` bytes that gave `n`. */
+static void tell_left(struct relay_end *end, ssize_t n, size_t size)
+{
+	if (end->layer)
+		return;
+	if (n == -EAGAIN)
+		watch_is_drained(&end->watch);
+	else if (n > 0 && (size_t)n < size)
+		(void)watch_is_short(&end->watch);
+}
+
 /* Returns whether there is something new for the machine: bytes, or their end. */
 static bool read_client(struct session *s)
 {
@@ -274,6 +285,7 @@ static bool read_client(struct session *s)
 		return false;
 	}
 	n = layer_recv(client->layer, client->fd, hs->in + hs->in_len, hs->in_cap - hs->in_len);
+	tell_left(client, n, hs->in_cap - hs->in_len);
 	if (n == -EAGAIN) {
 		session_wait(s, WATCH_READ);
 		return false;

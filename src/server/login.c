@@ -106,6 +106,8 @@ static int protect(struct session *s, struct gss_ctx_id_struct *context, bool co
 	if (err)
 		gss_context_free(context);
 	hs->in_at = hs->in_len = 0;
+	/* What the layer leaves in the socket it does not tell. */
+	watch_set_edge(&client->watch, false);
 	return err;
 }
 

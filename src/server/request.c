@@ -2,7 +2,6 @@
 #include "server/request.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -20,15 +19,22 @@
 #include "server/session.h"
 #include "server/worker.h"
 
-/* Local time, as `during` means it. */
+/* Local time, as `during` means it. Worked out once a second, not for every question. */
 week_minute request_now(void)
 {
+	static time_t last;
+	static week_minute minute;
 	time_t now = time(NULL);
 	struct tm tm;
 
-	localtime_r(&now, &tm);
-	/* tm_wday counts from Sunday, the week of `during` from Monday. */
-	return (week_minute)((tm.tm_wday + 6) % 7 * 24 * 60 + tm.tm_hour * 60 + tm.tm_min);
+	if (now != last) {
+		localtime_r(&now, &tm);
+		/* tm_wday counts from Sunday, the week of `during` from Monday. */
+		minute =
+		    (week_minute)((tm.tm_wday + 6) % 7 * 24 * 60 + tm.tm_hour * 60 + tm.tm_min);
+		last = now;
+	}
+	return minute;
 }
 
 /* All that is known without the destination's address. `name` takes the name in canonical form. */
@@ -56,7 +62,6 @@ static struct policy_request question(const struct session *s, char name[static 
 void request_log_verdict(struct log_record *rec, bool allowed, const struct policy_rule *rule)
 {
 	struct position at;
-	char text[300];
 
 	log_text(rec, "verdict", allowed ? "allow" : "deny");
 	if (!rule) {
@@ -64,8 +69,7 @@ void request_log_verdict(struct log_record *rec, bool allowed, const struct poli
 		return;
 	}
 	at = policy_rule_position(rule);
-	snprintf(text, sizeof(text), "%s:%u", at.file, at.line);
-	log_text(rec, "rule", text);
+	log_place(rec, "rule", at.file, strlen(at.file), at.line);
 }
 
 void request_log_decision(
@@ -173,7 +177,7 @@ bool request_admits_peer(struct session *s, const struct ip *ip)
 	return false;
 }
 
-static void on_dialled(void *ctx, int err, int fd, size_t which)
+static void on_dialled(void *ctx, int err, int fd, size_t which, const struct addr *local)
 {
 	struct session *s = ctx;
 
@@ -184,7 +188,7 @@ static void on_dialled(void *ctx, int err, int fd, size_t which)
 	}
 	s->address = s->hs->ips[which];
 	s->has_address = true;
-	session_connected(s, fd);
+	session_connected(s, fd, local);
 }
 
 static int dial(struct session *s, uint16_t port)

@@ -119,6 +119,8 @@ static void discard(struct session *s)
 		if (n > 0)
 			s->discarded += (uint32_t)n;
 	} while (n > 0 && s->discarded <= LINGER_MAX);
+	if (n < 0 && errno == EAGAIN)
+		watch_is_drained(&session_client(s)->watch);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	close_session(s);
@@ -258,6 +260,11 @@ static void join(struct session *s, int fd, const struct addr *told)
 		session_end(s, err);
 		return;
 	}
+	/* Plain HTTP does not tell what it leaves unread. */
+	if (s->hs->accept.forward)
+		watch_set_edge(&session_client(s)->watch, false);
+	else if (!watch_take(&target->watch))
+		watch_set_edge(&target->watch, true);
 	target->fd = fd;
 	session_note(s);
 	if (s->hs->accept.forward) {
@@ -272,11 +279,9 @@ static void join(struct session *s, int fd, const struct addr *told)
 		begin_relay(s);
 }
 
-void session_connected(struct session *s, int fd)
+void session_connected(struct session *s, int fd, const struct addr *local)
 {
-	struct addr bound = socket_local_addr(fd);
-
-	join(s, fd, &bound);
+	join(s, fd, local);
 }
 
 void session_accepted(struct session *s, int fd, const struct addr *peer)
@@ -541,9 +546,12 @@ bool session_secure(struct session *s, const void *early, size_t n)
 	struct layer *layer =
 	    tls_accept(s->config->certs.list[s->listener - s->config->policy->listeners], &start);
 
-	if (layer)
-		client->layer = layer;
-	return layer;
+	if (!layer)
+		return false;
+	client->layer = layer;
+	/* What it leaves in the socket it does not tell. */
+	watch_set_edge(&client->watch, false);
+	return true;
 }
 
 void session_greet(struct session *s)
@@ -582,6 +590,8 @@ void session_begin(
 		return;
 	}
 	session_client(s)->fd = fd;
+	/* What reading a Unix socket gives may end where descriptors were sent along. */
+	watch_set_edge(&session_client(s)->watch, !listener->unix_path);
 	deadline_set(&s->deadline, &worker->handshake);
 	if (!listener->proxy_protocol)
 		session_greet(s);

@@ -209,8 +209,9 @@ void session_end_all(struct worker *worker, int reason);
 /* The same for those that only wait for a request that may never come. */
 void session_end_resting(struct worker *worker, int reason);
 
-/* For server/request.c: the destination is connected through `fd`, which becomes the session's. */
-void session_connected(struct session *session, int fd);
+/* For server/request.c: the destination is connected through `fd`, which becomes the session's,
+ * from the address `local`. */
+void session_connected(struct session *session, int fd, const struct addr *local);
 
 /* For server/bind.c: it is listened at `told`, the first reply is due. May end the session. */
 void session_listening(struct session *session, const struct addr *told);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/sessionlog.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,14 +75,8 @@ static void log_endpoint(
 
 static void log_destination(struct log_record *rec, const struct session *s)
 {
-	char text[ADDR_TEXT_MAX];
-	int n;
-
-	if (s->name_len > 0) {
-		n = snprintf(text, sizeof(text), "%.*s:%u", (int)s->name_len,
-		    s->labels + s->user_len + s->claim_len, s->port);
-		log_bytes(rec, "to", text, (size_t)n);
-	}
+	if (s->name_len > 0)
+		log_place(rec, "to", s->labels + s->user_len + s->claim_len, s->name_len, s->port);
 	if (s->has_address)
 		log_endpoint(rec, s->name_len > 0 ? "address" : "to", &s->address, s->port);
 }

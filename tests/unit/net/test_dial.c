@@ -17,13 +17,19 @@ static int calls, result, result_fd;
 static size_t result_which;
 static uint64_t started, took; /* ms */
 
-static void on_dial(void *ctx, int err, int fd, size_t which)
+static void on_dial(void *ctx, int err, int fd, size_t which, const struct addr *local)
 {
 	assert_ptr_equal(ctx, &loop);
 	calls++;
 	result = err;
 	result_fd = fd;
 	result_which = which;
+	if (err == 0) {
+		const struct addr real = socket_local_addr(fd);
+
+		assert_int_equal(local->port, real.port);
+		assert_true(ip_equal(&local->ip, &real.ip));
+	}
 	took = loop_now(&loop) - started;
 }
 
@@ -81,7 +87,7 @@ static int dial(const struct ip *ips, size_t n, uint16_t port)
 	struct dial *d = NULL;
 	int err;
 
-	uv_update_time(&loop.uv);
+	loop_turn(&loop, false);
 	started = loop_now(&loop);
 	err = dial_start(&d, &loop, ips, n, port, on_dial, &loop);
 	assert_int_equal(calls, 0);
