@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* UDP sockets over recvmmsg(2) and sendmsg(2). */
+/* UDP sockets over recvmmsg(2) and sendmsg(2), with the offloads of udp(7) where there are any. */
 #include "net/datagram.h"
 
 #include <errno.h>
 #include <linux/errqueue.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "net/sockaddr.h"
+#include "net/train.h"
 
 /* Calls that may find nothing but the error of an earlier datagram, before it is taken for theirs
  * or left to the loop's next turn. */
@@ -30,14 +32,38 @@ struct error_control {
 	    uint8_t buf[CMSG_SPACE(sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
 };
 
+/* Room for the size of the segments of a train, in either direction. */
+union train_control {
+	char room[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
+
+/* What was posted and not sent. */
+struct posted {
+	struct train train;
+	struct datagram_socket *sock;
+	struct datagram_poster *poster;
+	size_t bytes;               /* of data, without headers */
+	uint16_t header[TRAIN_MAX]; /* bytes of each that are header */
+	uint8_t data[TRAIN_BYTES];
+};
+
+/* One row is more than a datagram takes, and no power of two: the same places of all rows would
+ * fight for the same lines of the cache. */
+#define ROW (DATAGRAM_SIZE + 4096 + 192)
+
 struct datagram_shared {
 	struct mmsghdr msgs[DATAGRAM_BATCH];
 	struct iovec parts[DATAGRAM_BATCH];
 	struct sockaddr_storage from[DATAGRAM_BATCH];
+	union train_control control[DATAGRAM_BATCH];
 	struct datagram list[DATAGRAM_BATCH];
 	struct mmsghdr error_msgs[ERRORS_BATCH];
 	struct error_control error_control[ERRORS_BATCH];
-	uint8_t data[DATAGRAM_BATCH][DATAGRAM_SIZE];
+	bool probed, has_trains; /* the kernel knows UDP_SEGMENT */
+	bool collecting;         /* more than one datagram is being handed over */
+	struct posted posted;
+	uint8_t data[DATAGRAM_BATCH][ROW];
 };
 
 int datagram_shared_new(struct datagram_shared **ret_shared)
@@ -47,12 +73,13 @@ int datagram_shared_new(struct datagram_shared **ret_shared)
 	if (!s)
 		return -ENOMEM;
 	/* Not the data: that would touch two megabytes of pages that may never be needed. */
-	memset(s, 0, offsetof(struct datagram_shared, data));
+	memset(s, 0, offsetof(struct datagram_shared, posted.data));
 	for (size_t i = 0; i < DATAGRAM_BATCH; i++) {
 		s->parts[i] = (struct iovec){s->data[i], DATAGRAM_SIZE};
 		s->msgs[i].msg_hdr.msg_iov = &s->parts[i];
 		s->msgs[i].msg_hdr.msg_iovlen = 1;
 		s->msgs[i].msg_hdr.msg_name = &s->from[i];
+		s->msgs[i].msg_hdr.msg_control = s->control[i].room;
 	}
 	*ret_shared = s;
 	return 0;
@@ -63,36 +90,90 @@ void datagram_shared_free(struct datagram_shared *shared)
 	free(shared);
 }
 
-/* Makes the list of what recvmmsg() brought. Returns its length. */
-static size_t make_list(struct datagram_socket *sock, size_t received)
+/* ---- received ---- */
+
+/* The size of the datagrams that came as one; the whole where it is one. */
+static size_t segment_of(struct mmsghdr *m)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m->msg_hdr);
+	int size = 0;
+
+	/* Nothing else was asked for. */
+	if (c && c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+		memcpy(&size, CMSG_DATA(c), sizeof(size));
+	return size > 0 ? (size_t)size : m->msg_len;
+}
+
+/* Hands over the datagrams of a list that is full, or the last. Returns an empty list's length. */
+static size_t hand_over(struct datagram_socket *sock, size_t n)
+{
+	if (n > 0 && sock->fd >= 0)
+		sock->fn(sock, sock->shared->list, n);
+	return 0;
+}
+
+/* Adds what came as message `i` to a list with `n` in it, which is handed over whenever it is full.
+ * Returns what is in it then. */
+static size_t take_apart(struct datagram_socket *sock, size_t i, size_t n)
+{
+	struct datagram_shared *s = sock->shared;
+	struct datagram d = {.data = s->data[i]};
+	size_t left = s->msgs[i].msg_len, segment = segment_of(&s->msgs[i]);
+
+	if (s->msgs[i].msg_hdr.msg_flags & MSG_TRUNC) {
+		sock->cut++;
+		return n;
+	}
+	if (!sockaddr_read(&s->from[i], &d.from, &d.port))
+		return n;
+	do {
+		d.len = left < segment ? left : segment;
+		s->list[n++] = d;
+		d.data += d.len;
+		left -= d.len;
+		if (n == DATAGRAM_BATCH)
+			n = hand_over(sock, n);
+	} while (left > 0);
+	return n;
+}
+
+/* What is posted meanwhile may wait for more, unless there will be none. */
+static void take_received(struct datagram_socket *sock, size_t received)
 {
 	struct datagram_shared *s = sock->shared;
 	size_t n = 0;
 
-	for (size_t i = 0; i < received; i++) {
-		struct datagram *d = &s->list[n];
-
-		if (s->msgs[i].msg_hdr.msg_flags & MSG_TRUNC) {
-			sock->cut++;
-			continue;
-		}
-		if (!sockaddr_read(&s->from[i], &d->from, &d->port))
-			continue;
-		d->data = s->data[i];
-		d->len = s->msgs[i].msg_len;
-		n++;
-	}
-	return n;
+	s->collecting = received > 1 || segment_of(&s->msgs[0]) < s->msgs[0].msg_len;
+	for (size_t i = 0; i < received; i++)
+		n = take_apart(sock, i, n);
+	hand_over(sock, n);
+	s->collecting = false;
+	datagram_flush(s);
 }
 
-/* The kernel has written the lengths of the names over. */
+/* A turn is as long as it is: after one that was too long the next is shorter. */
+static void set_next_batch(struct datagram_socket *sock, size_t received)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < received; i++)
+		bytes += sock->shared->msgs[i].msg_len;
+	if (bytes > DATAGRAM_BUDGET && sock->batch > 1)
+		sock->batch /= 2;
+	else if (bytes < DATAGRAM_BUDGET / 2 && sock->batch < DATAGRAM_BATCH)
+		sock->batch *= 2;
+}
+
+/* The kernel has written the lengths of names and control messages over. */
 static int receive(struct datagram_socket *sock)
 {
 	struct datagram_shared *s = sock->shared;
 
-	for (size_t i = 0; i < DATAGRAM_BATCH; i++)
+	for (size_t i = 0; i < sock->batch; i++) {
 		s->msgs[i].msg_hdr.msg_namelen = sizeof(s->from[i]);
-	return recvmmsg(sock->fd, s->msgs, DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
+		s->msgs[i].msg_hdr.msg_controllen = sizeof(s->control[i]);
+	}
+	return recvmmsg(sock->fd, s->msgs, sock->batch, MSG_DONTWAIT, NULL);
 }
 
 /* ---- errors that ICMP brought ---- */
@@ -165,7 +246,6 @@ static void on_readable(struct watch *watch, unsigned events)
 {
 	struct datagram_socket *sock =
 	    (struct datagram_socket *)((char *)watch - offsetof(struct datagram_socket, watch));
-	size_t n;
 	int received;
 
 	/* An error stops the watch; it is over when it has been read. */
@@ -180,10 +260,11 @@ static void on_readable(struct watch *watch, unsigned events)
 	}
 	if (received <= 0)
 		return;
-	n = make_list(sock, (size_t)received);
-	if (n > 0)
-		sock->fn(sock, sock->shared->list, n);
+	set_next_batch(sock, (size_t)received);
+	take_received(sock, (size_t)received);
 }
+
+/* ---- opened ---- */
 
 /* One bound to no address would hear the groups that others on this host have joined. */
 static void hear_own_groups_only(int fd, bool v6)
@@ -202,6 +283,21 @@ static int join_group(int fd, bool v6, const struct group_req *join)
 	hear_own_groups_only(fd, v6);
 	return setsockopt(
 	    fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, MCAST_JOIN_GROUP, join, sizeof(*join));
+}
+
+/* Kernels before 5.0 and 4.18 know nothing of it. */
+static void use_trains(struct datagram_socket *sock, int fd)
+{
+	struct datagram_shared *s = sock->shared;
+	const int one = 1, none = 0;
+
+	(void)setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof(one));
+	if (!s->probed)
+		s->has_trains = setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &none, sizeof(none)) == 0;
+	s->probed = true;
+	/* Of longer ones no two would fit. */
+	sock->segment_max = s->has_trains ? TRAIN_BYTES / 2 : 0;
+	sock->batch = DATAGRAM_BATCH;
 }
 
 /* `join`: a group at whose address the socket is, and which others may have as well; or NULL. */
@@ -231,6 +327,7 @@ static int open_bound(struct datagram_socket *sock, struct loop *loop,
 		close(fd);
 		return err;
 	}
+	use_trains(sock, fd);
 	sock->fd = fd;
 	bound = socket_local_addr(fd);
 	if (ip_own_classes(&bound.ip) & IP_UNSPECIFIED)
@@ -274,6 +371,8 @@ int datagram_connect(struct datagram_socket *sock, const struct ip *to, uint16_t
 	return 0;
 }
 
+/* ---- sent ---- */
+
 /* Returns 0 or -errno, -EAGAIN for all that says "full". */
 static int send_now(const struct datagram_socket *sock, const struct msghdr *msg)
 {
@@ -291,6 +390,107 @@ static int send_now(const struct datagram_socket *sock, const struct msghdr *msg
 	return -err;
 }
 
+/* The control message that has the kernel cut a train. */
+static void set_segment(struct msghdr *msg, union train_control *control, uint16_t size)
+{
+	struct cmsghdr *c;
+
+	msg->msg_control = control->room;
+	msg->msg_controllen = CMSG_SPACE(sizeof(size));
+	c = CMSG_FIRSTHDR(msg);
+	c->cmsg_level = IPPROTO_UDP;
+	c->cmsg_type = UDP_SEGMENT;
+	c->cmsg_len = CMSG_LEN(sizeof(size));
+	memcpy(CMSG_DATA(c), &size, sizeof(size));
+}
+
+/* A train that the kernel did not take as one: each by itself, and no more like these of this
+ * socket. */
+static void send_singly(struct posted *p, struct msghdr *msg, struct iovec *part)
+{
+	size_t left = part->iov_len;
+
+	for (unsigned i = 0; i < p->train.n; i++) {
+		size_t len = left < p->train.segment ? left : p->train.segment;
+		int err;
+
+		part->iov_len = len;
+		err = send_now(p->sock, msg);
+		if (err)
+			p->poster->unsent(p->poster, 1, len - p->header[i], err);
+		part->iov_base = (uint8_t *)part->iov_base + len;
+		left -= len;
+	}
+}
+
+/*
+ * What the kernel says when it cannot cut a train: EIO, for good, where the way leads over a device
+ * that does not sum what it sends, or through IPsec; EINVAL or EMSGSIZE where one segment is longer
+ * than the way takes whole. By itself each can be sent, in fragments in the latter case. Returns
+ * how long one may be that leaves with others from now on, or -1 where that is not what is wrong.
+ */
+static int segment_allowed(int err, size_t segment)
+{
+	if (err == -EIO || err == -EOPNOTSUPP || err == -ENOPROTOOPT)
+		return 0;
+	return err == -EINVAL || err == -EMSGSIZE ? (int)segment - 1 : -1;
+}
+
+void datagram_flush(struct datagram_shared *s)
+{
+	struct posted *p = &s->posted;
+	struct iovec part = {p->data, p->train.len};
+	struct sockaddr_storage sa;
+	struct msghdr msg = {.msg_name = &sa, .msg_iov = &part, .msg_iovlen = 1};
+	union train_control control;
+	int err, allowed = -1;
+
+	if (p->train.n == 0)
+		return;
+	msg.msg_namelen = sockaddr_from_ip(&sa, &p->train.to, p->train.port);
+	if (p->train.n > 1)
+		set_segment(&msg, &control, (uint16_t)p->train.segment);
+	err = send_now(p->sock, &msg);
+	if (err && p->train.n > 1)
+		allowed = segment_allowed(err, p->train.segment);
+	if (allowed >= 0) {
+		p->sock->segment_max = (uint16_t)allowed;
+		msg.msg_control = NULL;
+		msg.msg_controllen = 0;
+		send_singly(p, &msg, &part);
+	} else if (err) {
+		p->poster->unsent(p->poster, p->train.n, p->bytes, err);
+	} else {
+		p->sock->trains += p->train.n > 1;
+	}
+	p->train = (struct train){0};
+}
+
+int datagram_post(struct datagram_socket *sock, struct datagram_poster *poster, const void *header,
+    size_t header_len, const void *data, size_t len, const struct ip *to, uint16_t port)
+{
+	struct posted *p = &sock->shared->posted;
+	size_t whole = header_len + len;
+
+	if (!sock->shared->collecting || whole > sock->segment_max)
+		return datagram_send(sock, header, header_len, data, len, to, port);
+	if (p->sock != sock || p->poster != poster || !train_takes(&p->train, to, port, whole))
+		datagram_flush(sock->shared);
+	if (p->train.n == 0) {
+		p->sock = sock;
+		p->poster = poster;
+		p->bytes = 0;
+	}
+	if (header_len > 0)
+		memcpy(p->data + p->train.len, header, header_len);
+	if (len > 0)
+		memcpy(p->data + p->train.len + header_len, data, len);
+	p->header[p->train.n] = (uint16_t)header_len;
+	p->bytes += len;
+	train_add(&p->train, to, port, whole);
+	return 0;
+}
+
 int datagram_send(struct datagram_socket *sock, const void *header, size_t header_len,
     const void *data, size_t len, const struct ip *to, uint16_t port)
 {
@@ -302,6 +502,8 @@ int datagram_send(struct datagram_socket *sock, const void *header, size_t heade
 	struct sockaddr_storage sa;
 	struct msghdr msg = {.msg_name = &sa, .msg_iov = parts, .msg_iovlen = 2};
 
+	/* What came first leaves first. */
+	datagram_flush(sock->shared);
 	msg.msg_namelen = sockaddr_from_ip(&sa, to, port);
 	return send_now(sock, &msg);
 }
@@ -371,6 +573,7 @@ static void watch_closed(struct watch *watch)
 
 void datagram_close(struct datagram_socket *sock, void (*closed)(struct datagram_socket *sock))
 {
+	datagram_flush(sock->shared);
 	sock->closed = closed;
 	watch_close(&sock->watch, watch_closed);
 	close(sock->fd);

@@ -6,6 +6,12 @@
  * used up before the loop turns. Nothing is queued here: what the kernel does not take is dropped
  * and counted, as a router would. Errors that ICMP brought belong to a datagram that is gone: they
  * are told to the owner and stop nothing, for anybody could have sent them.
+ *
+ * What most of a datagram costs is its way through the kernel, and one of several datagrams
+ * (net/train.h) goes it once. Where the kernel can, it hands over those that came together as one
+ * (UDP_GRO), which is taken apart here; and of those that are posted while a batch is received, as
+ * many as follow each other to one place leave as one (UDP_SEGMENT). Nobody else notices: where it
+ * cannot be done, they leave one by one.
  */
 #ifndef TABI_NET_DATAGRAM_H
 #define TABI_NET_DATAGRAM_H
@@ -15,8 +21,10 @@
 #include "net/loop.h"
 #include "proto/addr.h"
 
-/* Received in one go, before others get their turn. */
-#define DATAGRAM_BATCH 32
+/* Handed over in one go at most. */
+#define DATAGRAM_BATCH 64
+/* Received in one turn before others get theirs: that many bytes, or what came as one. */
+#define DATAGRAM_BUDGET ((size_t)256 << 10)
 /* Room for the longest datagram that IP carries without jumbograms. */
 #define DATAGRAM_SIZE ((size_t)65536)
 
@@ -27,7 +35,7 @@ struct datagram {
 	uint16_t port;
 };
 
-/* The receive buffers of one loop. */
+/* The buffers of one loop. */
 struct datagram_shared;
 
 /* Returns 0 or -ENOMEM. Pages are taken as they are first used. */
@@ -59,10 +67,13 @@ struct datagram_socket {
 	uint16_t port;
 	datagram_fn *fn;
 	datagram_error_fn *failed; /* NULL; the caller may set it as well */
+	uint16_t segment_max;      /* bytes of a datagram that may leave as one with others */
+	uint8_t batch;             /* messages to receive in the next turn */
 	void (*closed)(struct datagram_socket *sock);
 	struct datagram_shared *shared;
 	/* Counted since the socket was opened. */
 	uint64_t cut;    /* received, and longer than any buffer: dropped */
+	uint64_t trains; /* sent */
 	uint64_t errors; /* that ICMP brought, as far as the kernel had room for them */
 };
 
@@ -90,6 +101,24 @@ int datagram_connect(struct datagram_socket *sock, const struct ip *to, uint16_t
 int datagram_send(struct datagram_socket *sock, const void *header, size_t header_len,
     const void *data, size_t len, const struct ip *to, uint16_t port);
 
+struct datagram_poster {
+	/* `n` datagrams with `bytes` of data, without headers, could not be sent after all: err is
+	 * negative. May come from inside any call that sends or closes. */
+	void (*unsent)(struct datagram_poster *poster, size_t n, size_t bytes, int err);
+};
+
+/*
+ * The same while a batch is received, and otherwise too: it may leave a little later, before the
+ * loop turns, together with others. All is copied. Returns 0, or -errno where it is known at once
+ * that it cannot be sent; of what is known later the poster is told, so it must stay until the loop
+ * turns or datagram_flush().
+ */
+int datagram_post(struct datagram_socket *sock, struct datagram_poster *poster, const void *header,
+    size_t header_len, const void *data, size_t len, const struct ip *to, uint16_t port);
+
+/* Sends what was posted. */
+void datagram_flush(struct datagram_shared *shared);
+
 /* How a datagram to a multicast group leaves. */
 struct datagram_way {
 	uint8_t ttl;        /* 1 to 255; of IPv6 the hop limit */
@@ -101,7 +130,8 @@ struct datagram_way {
 int datagram_send_group(struct datagram_socket *sock, const void *data, size_t len,
     const struct ip *group, uint16_t port, const struct datagram_way *way);
 
-/* How many datagrams the kernel dropped because nobody read them in time. */
+/* How many datagrams the kernel dropped because nobody read them in time; those that came as one
+ * count as one. */
 uint64_t datagram_overflowed(const struct datagram_socket *sock);
 
 /* Closes an open socket. The memory must stay until `closed` is called from the loop. */

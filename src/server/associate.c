@@ -73,6 +73,7 @@ struct association {
 	struct rates rates;
 	struct udp_fragments fragments;
 
+	struct datagram_poster to_client, to_remote;
 	uint64_t up, down;    /* datagrams relayed */
 	uint64_t icmp_errors; /* about remotes that were sent to */
 	uint64_t dropped[DROP_COUNT];
@@ -185,6 +186,17 @@ static enum drop drop_of(int err)
 	return err == -ENODEV ? DROP_INTERFACE : DROP_ERROR;
 }
 
+/* It was counted as sent. */
+static void to_remote_unsent(struct datagram_poster *poster, size_t n, size_t bytes, int err)
+{
+	struct association *a =
+	    (struct association *)((char *)poster - offsetof(struct association, to_remote));
+
+	a->up -= n;
+	a->session->relay.end[RELAY_TARGET].sent -= bytes;
+	a->dropped[drop_of(err)] += n;
+}
+
 /* U28: is it a relay of ours? Asked again only when there are new ones. */
 static bool is_relay(struct remote *r)
 {
@@ -221,7 +233,8 @@ static int send_out(struct association *a, struct remote *r, const void *data, s
 	if (!err && is_group(&r->ip))
 		err = datagram_send_group(&a->sock[side], data, len, &r->ip, r->port, &r->way);
 	else if (!err)
-		err = datagram_send(&a->sock[side], NULL, 0, data, len, &r->ip, r->port);
+		err = datagram_post(
+		    &a->sock[side], &a->to_remote, NULL, 0, data, len, &r->ip, r->port);
 	if (err) {
 		a->dropped[drop_of(err)]++;
 		return err;
@@ -497,6 +510,28 @@ static struct remote *speaker(struct association *a, const struct datagram *d)
 	return r && r->allowed ? r : NULL;
 }
 
+/* A frame of GSS-API holds the payload and more; what is more counts as header. */
+static int post_to_client(struct association *a, const struct udp_parts *parts, size_t payload)
+{
+	const uint8_t *data = parts->data;
+	size_t more = parts->len - payload;
+
+	if (more == 0)
+		return gate_post(
+		    &a->client, &a->to_client, parts->header, parts->header_len, data, payload);
+	return gate_post(&a->client, &a->to_client, data, more, data + more, payload);
+}
+
+static void to_client_unsent(struct datagram_poster *poster, size_t n, size_t bytes, int err)
+{
+	struct association *a =
+	    (struct association *)((char *)poster - offsetof(struct association, to_client));
+
+	a->down -= n;
+	a->session->relay.end[RELAY_CLIENT].sent -= bytes;
+	a->dropped[drop_of(err)] += n;
+}
+
 static void from_remote(struct association *a, const struct datagram *d)
 {
 	uint8_t header[UDP_HEADER_MAX];
@@ -519,9 +554,9 @@ static void from_remote(struct association *a, const struct datagram *d)
 	parts = (struct udp_parts){header, d->data, out.len, d->len};
 	err = udp_protect(a->session, &parts);
 	if (!err)
-		err = gate_send(&a->client, parts.header, parts.header_len, parts.data, parts.len);
+		err = post_to_client(a, &parts, d->len);
 	if (err) {
-		a->dropped[err == -EAGAIN ? DROP_FULL : DROP_ERROR]++;
+		a->dropped[drop_of(err)]++;
 		return;
 	}
 	a->down++;
@@ -609,6 +644,8 @@ static struct association *make(struct session *s)
 		return NULL;
 	a->session = s;
 	a->worker = s->worker;
+	a->to_client.unsent = to_client_unsent;
+	a->to_remote.unsent = to_remote_unsent;
 	for (int i = 0; i < SIDE_COUNT; i++)
 		a->sock[i].fd = -1;
 	a->worker->n_associations++;

@@ -290,6 +290,13 @@ int gate_send(
 	return datagram_send(&m->gate->sock, header, header_len, data, len, &m->client, m->port);
 }
 
+int gate_post(struct gate_member *m, struct datagram_poster *poster, const void *header,
+    size_t header_len, const void *data, size_t len)
+{
+	return datagram_post(
+	    &m->gate->sock, poster, header, header_len, data, len, &m->client, m->port);
+}
+
 int gate_send_to(struct gate_member *m, uint16_t port, const void *header, size_t header_len,
     const void *data, size_t len)
 {
@@ -314,6 +321,7 @@ void gate_leave(struct gate_member *m)
 
 	if (!g)
 		return;
+	datagram_flush(g->worker->datagrams);
 	claim_drop(&g->claims, &m->heard);
 	claim_drop(&g->claims, &m->declared);
 	m->gate = NULL;

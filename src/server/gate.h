@@ -66,6 +66,10 @@ struct addr gate_address(const struct gate_member *member);
 int gate_send(struct gate_member *member, const void *header, size_t header_len, const void *data,
     size_t len);
 
+/* As datagram_post(). Leaving the gate sends what was posted. */
+int gate_post(struct gate_member *member, struct datagram_poster *poster, const void *header,
+    size_t header_len, const void *data, size_t len);
+
 /* To that port of the client. */
 int gate_send_to(struct gate_member *member, uint16_t port, const void *header, size_t header_len,
     const void *data, size_t len);

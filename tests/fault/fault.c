@@ -8,7 +8,10 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +70,21 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	ssize_t (*next)(int, const struct msghdr *, int);
 
 	find_next("sendmsg", &next);
+	/* Of datagrams that are to leave as one. */
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c;
+	     c = CMSG_NXTHDR((struct msghdr *)(uintptr_t)message, c))
+		if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_SEGMENT && fails("train"))
+			return -1;
 	return fails("sendmsg") ? -1 : next(fd, message, flags);
+}
+
+/* Of a kernel that knows nothing of datagrams that are one. */
+int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	int (*next)(int, int, int, const void *, socklen_t);
+
+	find_next("setsockopt", &next);
+	return level == IPPROTO_UDP && fails("offload") ? -1 : next(fd, level, name, value, len);
 }
 
 int memfd_create(const char *name, unsigned flags)
