@@ -25,6 +25,7 @@
 #include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
@@ -85,11 +86,13 @@ static bool has_place(struct loop *loop, unsigned fd)
 		return true;
 	while (n <= fd)
 		n *= 2;
-	table = realloc(loop->by_fd, n * sizeof(struct watch *));
+	/* Not realloc(): the part that nothing has touched yet takes no memory. */
+	table = calloc(n, sizeof(struct watch *));
 	if (!table)
 		return false;
-	for (unsigned i = loop->n_fds; i < n; i++)
-		table[i] = NULL;
+	if (loop->n_fds > 0)
+		memcpy(table, loop->by_fd, loop->n_fds * sizeof(struct watch *));
+	free(loop->by_fd);
 	loop->by_fd = table;
 	loop->n_fds = n;
 	return true;

@@ -86,7 +86,7 @@ static void forget(struct session *s)
 	free(s->labels);
 	free(s->ends);
 	free(s->proxied);
-	free(s);
+	slab_free(&worker->slab, s);
 	worker_session_gone(worker);
 }
 
@@ -472,6 +472,11 @@ static void on_deadline(struct deadline_class *cls, struct deadline *deadline)
 	}
 }
 
+void session_slab_init(struct worker *w)
+{
+	slab_init(&w->slab, sizeof(struct session), offsetof(struct session, slab_index));
+}
+
 void session_deadlines_init(struct worker *w)
 {
 	deadline_class_init(&w->handshake, &w->loop, 0, on_deadline);
@@ -516,11 +521,10 @@ static const struct ip loopback_v4 = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff,
 static struct session *make(
     struct worker *worker, const struct policy_listener *listener, const struct addr *peer)
 {
-	struct session *s = calloc(1, sizeof(*s));
 	struct handshake *hs = calloc(1, sizeof(*hs));
+	struct session *s = hs ? slab_alloc(&worker->slab) : NULL;
 
-	if (!s || !hs) {
-		free(s);
+	if (!s) {
 		free(hs);
 		return NULL;
 	}

@@ -146,6 +146,7 @@ struct session {
 
 	/* For the log, known bit by bit. */
 	bool decided, allowed, has_address;
+	uint8_t slab_index; /* the slab's */
 	uint8_t user_len, claim_len, name_len;
 	enum proto proto;
 	enum command command;
@@ -182,6 +183,7 @@ int session_client_error(int err);
 
 /* To be called once in a worker's life, and after the time limits in its configuration have
  * changed. */
+void session_slab_init(struct worker *worker);
 void session_deadlines_init(struct worker *worker);
 void session_deadlines_change(struct worker *worker);
 void session_deadlines_close(struct worker *worker);

@@ -26,7 +26,8 @@ static void finish(struct worker *w)
 }
 
 /*
- * The allocator keeps what is freed: one block that lives on at the end of its heap holds all
+ * Sessions have pages of their own (server/slab.h), but what belongs to them has not. The allocator
+ * keeps what is freed: one block that lives on at the end of its heap holds all
  * before it, and after a rush a worker would stay as large as it ever was. So when most of the
  * sessions of a rush have gone, their pages go back. Three quarters at a time, so that the cost is
  * spread over many ends.
@@ -241,6 +242,7 @@ static int set_up(struct worker *w)
 		err = auth_new(&w->auth, &w->loop);
 	if (err)
 		return err;
+	session_slab_init(w);
 	session_deadlines_init(w);
 	listeners_init(&w->listeners, w);
 	timer_init(&w->drain, &w->loop, drain_over);
@@ -265,6 +267,7 @@ static void tear_down(struct worker *w)
 	datagram_shared_free(w->datagrams);
 	config_unref(w->config);
 	loop_fini(&w->loop);
+	slab_fini(&w->slab);
 }
 
 /* The supervisor alone answers a terminal's Ctrl-C and the service manager's signals. */

@@ -17,6 +17,7 @@
 #include "server/config.h"
 #include "server/listener.h"
 #include "server/sandbox.h"
+#include "server/slab.h"
 
 struct gate;
 struct session;
@@ -39,6 +40,7 @@ struct worker {
 	/* One list of deadlines for each time limit of a session. */
 	struct deadline_class handshake, connect, bind, idle, halfclose, keepalive, udp, linger;
 
+	struct slab slab;         /* of sessions */
 	struct session *sessions; /* ring through the first one; NULL when none */
 	unsigned n_sessions, max_sessions;
 	/* Each has the descriptors of two sessions, and is counted beside its own. */

@@ -14,6 +14,7 @@ from harness.config import LOCAL, PROXY, local
 from harness.tabi import SANITIZED, check_memory, cpu_seconds, run, wait_until
 
 SESSIONS = 5000
+IDLE = 9000
 MB = 1 << 20
 
 
@@ -86,6 +87,56 @@ def test_five_thousand_idle_sessions(tabi, target, record_property):
     more = program.memory() - memory - left
     record_property("bytes left after the second time, more than after the first", more)
     print(f"left after the second time, more than after the first: {more} bytes")
+
+
+def wakeups(pid):
+    """How often it slept and was woken."""
+    with open(f"/proc/{pid}/status") as f:
+        for line in f:
+            if line.startswith("voluntary_ctxt_switches:"):
+                return int(line.split()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_nine_thousand_idle_sessions_in_one_worker(tabi, target, record_property):
+    """What one costs, that they let the worker sleep, and that their memory goes with them."""
+    need = 2 * IDLE + 500
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < need:
+        pytest.skip(f"needs {need} descriptors")
+    seen = target()
+    program = tabi(LOCAL)
+    (pid,) = program.workers()
+    warm_up = open_many(50, "127.0.0.1", 7000)
+    seen.wait_accepted(50)
+    for sock in warm_up + seen.socks:
+        sock.close()
+    program.wait_session(50)
+    settle(program)
+    descriptors, memory = program.descriptors(), program.memory()
+
+    opened = open_many(IDLE, "127.0.0.1", 7000)
+    seen.wait_accepted(50 + IDLE)
+    each = (program.memory() - memory) / IDLE
+    record_property("bytes per idle session", round(each))
+    print(f"\nuser memory per idle session: {each:.0f} bytes")
+    check_memory(each, 512)
+
+    # The deadlines of all of them cost one timer, which is far.
+    before = wakeups(pid)
+    time.sleep(5)
+    woken = wakeups(pid) - before
+    record_property("wake-ups in 5 seconds", woken)
+    print(f"wake-ups in 5 seconds: {woken}")
+    assert woken <= 5
+
+    for sock in opened + seen.socks:
+        sock.close()
+    program.wait_descriptors(descriptors, timeout=60)
+    wait_memory(program, memory + MB)
+    left = program.memory() - memory
+    record_property("bytes left after closing", left)
+    print(f"left after they closed: {left} bytes")
 
 
 def abort_somewhere(rng, talks):
