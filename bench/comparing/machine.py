@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The machine: which processors are whose, what it is, and what others take of it."""
 
+import hashlib
 import os
 import platform
 import re
@@ -68,6 +69,44 @@ class Steal:
         return 100 * (now[0] - self.before[0]) / whole if whole > 0 else 0.0
 
 
+class Others:
+    """How much of the proxy's processors somebody else took: what was neither idle nor the proxy's.
+
+    Interrupts and the ways into and out of idleness are in it too, so a tenth is nothing unusual.
+    """
+
+    def __init__(self, cpus, pids):
+        self.cpus, self.pids = cpus, pids
+        self.at, self.unused, self.used = time.monotonic(), self._unused(), self._used()
+
+    def _unused(self):
+        """Seconds of idleness, waiting for devices, and what the hypervisor took."""
+        ticks = 0
+        with open("/proc/stat", encoding="ascii") as stat:
+            for line in stat:
+                name, *fields = line.split()
+                if name[:3] == "cpu" and name[3:].isdigit() and int(name[3:]) in self.cpus:
+                    ticks += sum(int(fields[i]) for i in (3, 4, 7))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _used(self):
+        return {pid: _clock_of(pid) for pid in self.pids}
+
+    def percent(self, pids):
+        """`pids` are the proxy's now."""
+        took = (time.monotonic() - self.at) * len(self.cpus)
+        used = sum(_clock_of(pid) - self.used.get(pid, 0) for pid in pids)
+        return max(0.0, 100 * (took - (self._unused() - self.unused) - used) / took)
+
+
+def _clock_of(pid):
+    """Of all its threads; the clock's number is what clock_getcpuclockid(3) makes of the process."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return 0.0
+
+
 def _model():
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("model name"):
@@ -87,7 +126,7 @@ def git(top, *args):
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def describe(top):
+def describe(top, binary):
     """What a reader has to know of where the figures are from."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
@@ -100,5 +139,5 @@ def describe(top):
         "root": os.geteuid() == 0,
         "commit": git(top, "rev-parse", "--short=12", "HEAD"),
         "changed": bool(git(top, "status", "--porcelain", "--untracked-files=no", "--", "src", "bench")),
-        "load_before": os.getloadavg()[0],
+        "binary": hashlib.sha256(Path(binary).read_bytes()).hexdigest()[:12],
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from comparing import plots, summary
-from comparing.measures import BURST, STEAL_PERCENT
+from comparing.measures import BURST, OTHERS_PERCENT, STEAL_PERCENT
 
 GBIT, US, S_PER_GB = 8e-9, 1e6, 1e9
 
@@ -53,10 +53,10 @@ GROUPS = [
         [
             Column("64 conn., per s", "rr64", "rate", 1, "throughput"),
             Column("64 conn., CPU us", "rr64", "cpu", US, "cpu"),
-            Column("p50 us", "rr64", "p50"),
-            Column("p99 us", "rr64", "p99", 1, "latency"),
+            Column("64 conn., p50 us", "rr64", "p50"),
+            Column("64 conn., p99 us", "rr64", "p99", 1, "latency"),
             Column("1 conn., mean us", "rr1", "mean", 1, "latency"),
-            Column("p99 us", "rr1", "p99"),
+            Column("1 conn., p99 us", "rr1", "p99"),
             Column("1 conn., CPU us", "rr1", "cpu", US),
         ],
     ),
@@ -101,6 +101,7 @@ GROUPS = [
         "Sessions that said one byte and then only are there. Memory is what belongs to the"
         " processes alone, by how much it grew, for each session; the kernel's own is not in it.",
         [
+            Column("sessions", "idle", "sessions"),
             Column("bytes per session", "idle", "memory", 1, "memory"),
             Column("before, KB", "idle", "memory_before", 1e-3),
             Column("wake-ups per s", "idle", "wakeups"),
@@ -161,6 +162,8 @@ def failed(results):
         if results.has(measure, program):
             told += f" ({len(reasons)} times; at others it went well)"
         yield told
+    for (measure, program), note in results.notes():
+        yield f"{program}, {results.raw['measures'][measure]}: {note}"
 
 
 # ---- for a terminal ----
@@ -170,8 +173,8 @@ def columns(rows):
     rows = [[str(one) for one in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        first, *rest = (text.ljust(w) if not i else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths)))
-        yield "  ".join([first, *rest]).rstrip()
+        figures = (text.rjust(width) for text, width in zip(row[1:], widths[1:]))
+        yield "  ".join([row[0].ljust(widths[0]), *figures])
 
 
 def table(results):
@@ -181,7 +184,8 @@ def table(results):
     lines = summary.lines(results)
     width = max(len(line.text) for line in lines)
     for line in lines:
-        text.append(f"{line.number:>2} {line.text.ljust(width)} {line.value:>9}  {line.bound:22} {met(line)}".rstrip())
+        told = f"{line.number:>2} {line.text.ljust(width)} {line.value:>9}  {line.bound:22} {met(line)}"
+        text.append(told.rstrip())
     text += ["", *(f"not measured: {one}" for one in failed(results))]
     return "\n".join(text).rstrip()
 
@@ -189,10 +193,11 @@ def table(results):
 # ---- for readers ----
 
 
-def markdown(rows):
+def markdown(rows, words=1):
+    """The first `words` columns are text, the others figures."""
     head, *rest = rows
     yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" + "---:|" * (len(head) - 1)
+    yield "|" + "---|" * words + "---:|" * (len(head) - words)
     for row in rest:
         yield "| " + " | ".join(row) + " |"
 
@@ -214,9 +219,13 @@ authentication, rules, names, logs or limits. tabi writes one line for each sess
 program writes to a terminal. Dante, microsocks and the like are configured to let everybody on this host do everything; HAProxy speaks
 no SOCKS, so it saves the handshake; ssh encrypts, and its server's CPU is counted as well.
 
+Short sessions go to 50 addresses of this host, and the kernel may choose among 55,000 ports, so that its search for a free one is no part of the
+comparison. Of peers, the messages beside a stream and the idle sessions are measured in two rounds only.
+
 Client and server of the messages beside a bulk stream {realtime}.
 
-A measurement during which the hypervisor took more than {steal:g} % of the time is taken again, up to twice: {repeated}. {marked}
+A measurement during which the hypervisor took more than {steal:g} % of the time, or somebody else more than {others:g} % of the
+proxy's processor, is taken again, up to twice and as long as a minute in all is not over: {repeated}. {marked}
 """
 
 
@@ -229,19 +238,26 @@ def how_often(results):
 def what_is_marked(results):
     if not results.marked:
         return "None was above that in the end."
-    told = ", ".join(f"{m} of {p} in round {n} ({s} %)" for n, m, p, s in results.marked[:12])
-    return f"Above that all the same: {told}{' and others' if len(results.marked) > 12 else ''}."
+    told = [
+        f"{results.raw['measures'][m]} of {p} in round {n} (hypervisor {steal} %, others {others} %)"
+        for n, m, p, steal, others in results.marked
+    ]
+    more = f" and {len(told) - 12} more" if len(told) > 12 else ""
+    return f"Above that all the same, and counted: {'; '.join(told[:12])}{more}."
 
 
 def method(results):
     raw, cost = results.raw, ""
     quiet, usual = (results.median("connect", name, "cpu") for name in ("tabi-errors", "tabi"))
     if quiet and usual:
-        cost = f" (with `log level error` a short session costs {quiet * US:.1f} us in place of {usual * US:.1f})"
+        cost = f"{quiet * US:.1f} us in place of {usual * US:.1f}"
+        cost = f" (with `log level error` a short session costs {cost})"
     realtime = (
-        "run at a realtime priority, since they share a processor with the stream's ends and what is asked is how long the proxy lets them wait"
+        "run at a realtime priority, since they share a processor with the stream's ends and what is"
+        " asked is how long the proxy lets them wait"
         if raw["realtime"]
-        else "share a processor with the stream's ends and wait for it too (a realtime priority was not to be had)"
+        else "share a processor with the stream's ends and wait for it too (a realtime priority was"
+        " not to be had)"
     )
     return METHOD.format(
         **{**raw["options"], "rounds": len(results.rounds)},
@@ -250,6 +266,7 @@ def method(results):
         errors=cost,
         realtime=realtime,
         steal=STEAL_PERCENT,
+        others=OTHERS_PERCENT,
         repeated=how_often(results),
         marked=what_is_marked(results),
     )
@@ -259,7 +276,9 @@ def machine(results):
     m = results.raw["machine"]
     yield f"- {m['when']}, {results.raw['seconds'] / 60:.1f} minutes, by `{results.raw['command']}`"
     yield f"- {m['cpu']}, {m['cpus']} processors, {m['memory_gb']} GB; Linux {m['kernel']}, {m['os']}"
-    yield f"- tabi of commit {m['commit'] or 'unknown'}{', with changes' if m['changed'] else ''}; run {'as root' if m['root'] else 'without root'}"
+    commit = f"{m['commit'] or 'unknown'}{', with changes' if m['changed'] else ''}"
+    how = "as root" if m["root"] else "without root"
+    yield f"- tabi of commit {commit} (SHA-256 {m['binary']}...); run {how}"
     for name, p in results.programs.items():
         version = f", {p['version']}" if p["version"] else ""
         yield f"- {name}: {p['told']}{version}"
@@ -267,12 +286,27 @@ def machine(results):
         yield f"- not installed: {', '.join(results.raw['missing'])}"
 
 
+SPREADS = {
+    "down1": "1 down", "down64": "64 down", "rr64": "rr 64", "rr1": "rr 1", "connect": "connect",
+    "udp64": "udp",
+}  # fmt: skip
+
+
 def spreads(results):
-    yield ["program", "1 down", "64 down", "rr 64", "rr 1", "connect", "udp"]
+    yield ["program", *SPREADS.values()]
     for program in results.order:
-        row = [results.spread(m, program, "cpu") for m in ("down1", "down64", "rr64", "rr1", "connect", "udp64")]
+        row = [results.spread(m, program, "cpu") for m in SPREADS]
         if any(one is not None for one in row):
             yield [program, *("-" if one is None else f"{one:.1%}" for one in row)]
+
+
+def user_shares(results):
+    yield ["program", *SPREADS.values()]
+    for program in results.order:
+        both = [[results.median(m, program, f) for f in ("user", "system")] for m in SPREADS]
+        if any(u is not None and u + s > 0 for u, s in both):
+            shares = (f"{u / (u + s):.0%}" if u is not None and u + s > 0 else "-" for u, s in both)
+            yield [program, *shares]
 
 
 def panels(results, picture):
@@ -305,24 +339,32 @@ def draw_all(results, folder):
 def page(results, pictures, folder):
     yield "# Benchmarks"
     yield ""
-    yield "tabi beside other proxies and beside the least that a proxy can cost, measured in one run by `bench/compare`, which wrote this page."
+    yield "tabi beside other proxies and beside the least that a proxy can cost, measured in one run by"
+    yield "`bench/compare`, which wrote this page."
     yield "Figures of one machine: compare them with each other, not with those of another."
     yield ""
     yield "## What has to hold"
     yield ""
-    yield from markdown([["", "what", "figure", "asked", ""], *([n.number, n.text, n.value, n.bound, met(n)] for n in summary.lines(results))])
+    lines = ([n.number, n.text, n.value, n.bound, met(n)] for n in summary.lines(results))
+    yield from markdown([["", "what", "figure", "asked", ""], *lines], words=2)
     for group, rows in groups(results):
         yield from ("", f"## {group.title}", "", group.told, "")
         yield from markdown(rows)
     reasons = list(failed(results))
     if reasons:
-        yield from ("", "A dash is where nothing was or could be measured:", "", *(f"- {one}" for one in reasons))
-    yield from ("", "## Plots", "", "The bar is the median, the line in it reaches from the least to the greatest.")
+        yield from ("", "A dash is where nothing was or could be measured:", "")
+        yield from (f"- {one}" for one in reasons)
+    yield from ("", "## Plots", "")
+    yield "The bar is the median, the line in it reaches from the least to the greatest."
     for name, title in pictures:
         yield from ("", f"![{title}]({folder}/{name})")
     yield from ("", "## Method", "", method(results).rstrip())
-    yield from ("", "Spread of the CPU figures, half the way from the least to the greatest by the median:", "")
+    yield from ("", "Spread of the CPU figures, half the way from the least to the greatest by the median:")
+    yield ""
     yield from markdown(list(spreads(results)))
+    yield from ("", "Share of CPU that was spent in user space, by clock ticks; the rest is the kernel's:")
+    yield ""
+    yield from markdown(list(user_shares(results)))
     yield from ("", "## Where", "", *machine(results))
 
 

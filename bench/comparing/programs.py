@@ -115,8 +115,7 @@ class Program:
         self.command = [str(word) for word in self.configure()]
 
     def start(self, cpus):
-        log = open(self.here / "output", "ab")  # pylint: disable=consider-using-with
-        with log:
+        with open(self.here / "output", "ab") as log:
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -149,6 +148,10 @@ class Program:
 
     def runs(self):
         return self.process is not None and self.process.poll() is None
+
+    def family(self):
+        """The processes of which it consists."""
+        return descendants(self.process.pid) if self.runs() else []
 
     def stop(self):
         if self.process is not None:
@@ -270,7 +273,7 @@ class Dante(Program):
         super().__init__("dante", "Dante, danted as Debian has it")
 
     def configure(self):
-        self.version = first_match(("danted", "-v"), r"v([\d.]+)")
+        self.version = first_match(("danted", "-v"), r"v([\d.]+\d)")
         return ["danted", "-f", self.write("conf", DANTE.format(here=self.here, port=self.port))]
 
 
@@ -350,7 +353,8 @@ class Ssh(Program):
             " -o BatchMode=yes -o LogLevel=ERROR 127.0.0.1"
         )
         # The server is the client's child, so that one process id stands for both.
-        return ["sh", "-c", f"{shutil.which('sshd') or '/usr/sbin/sshd'} -D -e -f sshd & sleep 0.3; exec ssh {options}"]
+        server = shutil.which("sshd") or "/usr/sbin/sshd"
+        return ["sh", "-c", f"{server} -D -e -f sshd & sleep 0.3; exec ssh {options}"]
 
 
 class Other(Program):

@@ -4,7 +4,7 @@
 import statistics
 from dataclasses import dataclass
 
-from comparing.measures import SPREAD, STEAL_PERCENT
+from comparing.measures import SPREAD, is_disturbed
 
 LIMIT_MINUTES = 15
 
@@ -28,8 +28,8 @@ class Results:
             self._failures.setdefault(key, []).append(result["failed"])
         elif one["counted"]:
             self._samples.setdefault(key, []).append(result["figures"])
-            if result["steal"] > STEAL_PERCENT:
-                self.marked.append((one["round"], *key, result["steal"]))
+            if is_disturbed(result):
+                self.marked.append((one["round"], *key, result["steal"], result.get("others", 0)))
 
     def has(self, measure, program):
         return (measure, program) in self._samples
@@ -40,6 +40,13 @@ class Results:
 
     def failures(self):
         return self._failures
+
+    def notes(self):
+        """What is to be said of figures that there are."""
+        for key, samples in self._samples.items():
+            found = [s["note"] for s in samples if s.get("note")]
+            if found:
+                yield key, found[-1]
 
     def values(self, measure, program, figure):
         found = (s.get(figure) for s in self._samples.get((measure, program), []))
@@ -133,7 +140,8 @@ class Lines:
         for measure, what in (("udp64", "64 outstanding"), ("udp100", "100 associations")):
             self.to_best("4", measure, f"{what}: CPU per round trip", most=1.0)
         lost = self.r.median("burst", "tabi", "lost_share")
-        self.tell("4", "burst of 20,000 datagrams: share that was lost", lost is not None and f"{lost:.2%}" or None)
+        told = f"{lost:.2%}" if lost is not None else None
+        self.tell("4", "burst of 20,000 datagrams: share that was lost", told)
 
     def beside_bulk(self):
         p99 = self.r.ratio("beside", "tabi", "p99", of="alone", to="tabi")
@@ -158,7 +166,7 @@ class Lines:
         ):  # fmt: skip
             value = self.r.ratio(measure, "tabi-2w", "rate", to="tabi-1w")
             self.tell("8", f"2 workers to 1, {what}", value and f"{value:.2f}")
-        each = [s["spread"] for s in self.r._samples.get(("spread", "tabi-2w"), [])]
+        each = self.r.values("spread", "tabi-2w", "spread")
         text = f"{SPREAD} connections over 2 workers, the least of one"
         self.tell("8", text, ", ".join(str(one[0]) for one in each) if each else None)
 

@@ -6,6 +6,7 @@ How fast anything is is nobody's business here."""
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -16,7 +17,7 @@ from harness.tabi import BINARY, ROOT, wait_until
 
 sys.path.append(os.path.join(ROOT, "bench"))
 
-from comparing import page, summary  # noqa: E402
+from comparing import machine, page, summary  # noqa: E402
 
 COMPARE = os.path.join(ROOT, "bench", "compare")
 BUILD = os.path.dirname(BINARY)
@@ -30,24 +31,47 @@ while True: s.accept()[0].close()
 """
 
 
-def compare(*args, status=0):
-    done = subprocess.run(
+@pytest.fixture
+def place(tmp_path):
+    """Where its temporary files are; all that it started has to be gone in the end."""
+    where = tmp_path / "here"
+    where.mkdir()
+    yield where
+    wait_until(lambda: not left_of(where), what="all that was started to end")
+    assert not list(where.iterdir())
+
+
+def left_of(place):
+    """The processes that were told of this directory, or are in it."""
+    mark, found = os.fsencode(f"TMPDIR={place}"), []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as environ:
+                if mark in environ.read() or os.readlink(f"/proc/{pid}/cwd").startswith(str(place)):
+                    found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def begin(place, *args):
+    return subprocess.Popen(
         ("/usr/bin/python3", COMPARE, "--build", BUILD, *args),
-        capture_output=True, text=True, timeout=170,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(place)},
     )  # fmt: skip
-    assert done.returncode == status, done.stderr
-    return done
 
 
-def children():
-    """What this process and those it has to answer for have started and not ended."""
-    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children", encoding="ascii") as f:
-        return f.read().split()
+def compare(place, *args, status=0):
+    process = begin(place, *args)
+    out, complaint = process.communicate(timeout=170)
+    assert process.returncode == status, complaint
+    return out, complaint
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_from_the_measurement_to_the_page(tmp_path):
+def test_from_the_measurement_to_the_page(place, tmp_path):
     liar = tmp_path / "liar.py"
     liar.write_text("import sys\n" + LIAR.replace("{port}", "int(sys.argv[1])"))
     where = tmp_path / "doc" / "benchmarks.md"
@@ -55,18 +79,18 @@ def test_from_the_measurement_to_the_page(tmp_path):
     peers = ("--peer", f"liar=/usr/bin/python3 {liar} {{port}}", "--peer", "absent=/nowhere/to/be/found")
     only = ",".join((*MEASURES, *PROGRAMS, "liar", "absent"))
     how = ("--quick", "--rounds", "1", "--seconds", "0.1", "--warm-up", "0.05", "--only", only)
-    done = compare(*how, *peers, "--json", str(tmp_path / "raw"), "--page", str(where))
+    out, complaint = compare(place, *how, *peers, "--json", str(tmp_path / "raw"), "--page", str(where))
     raw = json.loads((tmp_path / "raw").read_text())
     assert [r["counted"] for r in raw["rounds"]] == [False, True]
     results = summary.Results(raw)
     for program in ("floor-copy", "floor-splice", "tabi", "haproxy", "ssh"):
-        assert results.median("rr64", program, "rate") > 0, done.stderr
+        assert results.median("rr64", program, "rate") > 0, complaint
         assert results.median("down1", program, "cpu") > 0
     assert results.median("connect", "direct", "rate") > 0
     assert results.median("udp64", "floor-udp", "cpu") > 0 and results.median("udp64", "tabi", "cpu") > 0
     assert results.median("names", "tabi", "cpu") > 0
     assert results.median("beside", "tabi", "bulk_rate") > 0
-    assert sum(results._samples["spread", "tabi-2w"][0]["spread"]) == 200
+    assert sum(results.values("spread", "tabi-2w", "spread")[0]) == 200
     # Who fails has a dash and the reason, never a number.
     for program in ("liar", "absent"):
         assert not any(results.has(m, program) for m in MEASURES)
@@ -80,12 +104,20 @@ def test_from_the_measurement_to_the_page(tmp_path):
     for name in pictures:
         root = xml.etree.ElementTree.parse(where.parent / name).getroot()
         assert "tabi" in [label.text for label in root.iter("{http://www.w3.org/2000/svg}text")]
-    # It ended what it started, and the page can be had again from what it kept.
-    assert not os.path.exists(raw["programs"]["haproxy"]["command"][-1])
-    again = compare("--from", str(tmp_path / "raw"), "--page", str(tmp_path / "doc" / "again.md"))
-    assert again.stdout == done.stdout
+    # The page can be had again from what it kept.
+    again = str(tmp_path / "doc" / "again.md")
+    assert compare(place, "--from", str(tmp_path / "raw"), "--page", again)[0] == out
     assert (tmp_path / "doc" / "again.md").read_text() == text.replace("](benchmarks/", "](again/")
-    wait_until(lambda: not children(), what="no process to be left")
+
+
+@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
+def test_ended_early(place, number):
+    """Whatever it has started is gone with it, and its directory."""
+    process = begin(place, "--no-page", "--only", "tabi,floor-copy,ssh,haproxy,beside")
+    wait_until(lambda: len(left_of(place)) >= 8, 20)
+    process.send_signal(number)
+    assert process.wait(20) != 0
+    process.communicate()
 
 
 def result(measure, program, steal=0.0, **figures):
@@ -130,12 +162,27 @@ def test_best_peer_and_what_is_missing():
     assert list(page.failed(got)) == ["one, messages: no"]
 
 
-def test_steal_is_told():
-    got = results_of([result("rr64", "tabi", 9.0, cpu=1)], [result("rr64", "tabi", 1.5, cpu=1)])
-    assert got.marked == [(1, "rr64", "tabi", 1.5)]
+def test_disturbances_are_told():
+    quiet, stolen = result("rr64", "tabi", cpu=1), result("rr64", "tabi", 1.5, cpu=1)
+    got = results_of([stolen], [stolen, quiet, {**quiet, "others": 30.0}])
+    assert [row[3:] for row in got.marked] == [(1.5, 0), (0.0, 30.0)]
+
+
+def test_others_on_the_processor():
+    """Who else runs where the proxy is alone is seen; what the proxy takes itself is not meant."""
+    cpu = {max(os.sched_getaffinity(0))}
+    burn = "import os; os.sched_setaffinity(0, {%d})\nwhile True: pass" % min(cpu)
+    with subprocess.Popen(("/usr/bin/python3", "-c", burn)) as one:
+        try:
+            wait_until(lambda: os.sched_getaffinity(one.pid) == cpu)
+            own, foreign = machine.Others(cpu, [one.pid]), machine.Others(cpu, [])
+            wait_until(lambda: machine._clock_of(one.pid) - own.used[one.pid] > 0.3, 30)
+            assert foreign.percent([]) > own.percent([one.pid]) + 1
+            assert foreign.percent([]) > 20 or own.percent([one.pid]) > 20
+        finally:
+            one.kill()
 
 
 @pytest.mark.parametrize("args", (("--only", "nothing"), ("--peer", "nothing"), ("--build", "/nowhere")))
-def test_called_wrongly(args):
-    done = compare(*args, status=1)
-    assert done.stderr.startswith("bench/compare: ")
+def test_called_wrongly(place, args):
+    assert compare(place, *args, status=1)[1].startswith("bench/compare: ")
