@@ -129,7 +129,7 @@ static void on_control(struct association *a)
 /* Returns whether there may be more. */
 static bool relay_up(struct association *a)
 {
-	struct sockaddr_in from, to = {.sin_family = AF_INET};
+	struct sockaddr_in from = {0}, to = {.sin_family = AF_INET};
 	socklen_t len = sizeof(from);
 	ssize_t n =
 	    recvfrom(a->end[INSIDE].fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len);
@@ -213,12 +213,12 @@ int main(int argc, char **argv)
 		fputs("usage: udpfloor PORT [BYTES]\n", stderr);
 		return 2;
 	}
-	held = argc > 2 ? atoi(argv[2]) : held;
+	held = argc > 2 ? (int)strtol(argv[2], NULL, 10) : held;
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
-	listener.fd = listen_at((uint16_t)atoi(argv[1]));
+	listener.fd = listen_at((uint16_t)strtoul(argv[1], NULL, 10));
 	wait_for(&listener, EPOLLIN);
 	for (;;) {
 		int n = epoll_wait(epoll, events, EVENTS, -1);

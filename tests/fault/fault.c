@@ -79,12 +79,13 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 }
 
 /* Of a kernel that knows nothing of datagrams that are one. */
-int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+int setsockopt(int fd, int level, int optname, const void *optval, socklen_t optlen)
 {
 	int (*next)(int, int, int, const void *, socklen_t);
 
 	find_next("setsockopt", &next);
-	return level == IPPROTO_UDP && fails("offload") ? -1 : next(fd, level, name, value, len);
+	return level == IPPROTO_UDP && fails("offload") ? -1
+							: next(fd, level, optname, optval, optlen);
 }
 
 int memfd_create(const char *name, unsigned flags)
