@@ -85,6 +85,8 @@ void arena_free(struct arena *a)
 	while (a->blocks) {
 		struct arena_block *next = a->blocks->next;
 
+		/* URLs of proxies have passwords. */
+		explicit_bzero(a->blocks->bytes, a->blocks->used);
 		free(a->blocks);
 		a->blocks = next;
 	}

@@ -10,6 +10,7 @@
 
 #include "proto/accept.h"
 #include "proto/addr.h"
+#include "proto/url.h"
 
 enum timeout {
 	TIMEOUT_HANDSHAKE, /* accept to request, absolute; 30 s */
@@ -84,6 +85,37 @@ struct policy_auth {
 	const struct policy_rule *who; /* its `from`, `listener` and `user`, and nothing else */
 };
 
+/* Which member of a group serves: the first one, any, the one with the fewest sessions, or always
+ * the same one for the same client. */
+enum balance { BALANCE_FIRST, BALANCE_RANDOM, BALANCE_LEAST, BALANCE_HASH };
+
+/* For whom the last proxy gets credentials of their own, so that it keeps them apart (Tor). */
+enum isolation { ISOLATE_NOTHING, ISOLATE_USER, ISOLATE_DESTINATION, ISOLATE_SESSION };
+
+/* One `proxy` line: a proxy, or a chain of them. */
+struct policy_member {
+	struct position at;     /* of its first URL */
+	const char *text;       /* "host:port" of each hop, with commas; no credentials */
+	const struct url *hops; /* first hop first; with the credentials that the URLs have */
+	size_t n_hops;
+	bool tls;                  /* is spoken to one of them at least */
+	const char *password_file; /* of the last hop's credentials; or NULL */
+	const char *ca;            /* who is trusted instead of the system's; or NULL */
+	enum isolation isolation;
+};
+
+#define POLICY_MEMBERS_MAX 64
+#define POLICY_HOPS_MAX 8
+
+/* All `proxy` lines of one name: a group. */
+struct policy_proxy {
+	const char *name;
+	struct policy_member *members;
+	size_t n_members; /* 1 to POLICY_MEMBERS_MAX */
+	enum balance balance;
+	struct position balance_at; /* line 0: not said */
+};
+
 struct policy_settings {
 	unsigned workers; /* 0 = one per core */
 	const char *user; /* NULL = not said */
@@ -121,6 +153,9 @@ struct policy {
 	 * given, and AUTH_CERT where a listener has `client-ca`.
 	 */
 	unsigned methods;
+	struct policy_proxy *proxies;
+	size_t n_proxies;
+	bool forwards_credentials; /* some rule says so */
 	struct policy_rule *rules; /* in order; policy/decide.h reads them */
 	size_t n_rules;
 	enum udp_filter widest_filter; /* of all rules */
