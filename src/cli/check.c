@@ -11,6 +11,7 @@
 #include "server/config.h"
 #include "server/keytabs.h"
 #include "server/texts.h"
+#include "server/upstreams.h"
 
 #define DEFAULT_FILE "/etc/tabi/tabi.conf"
 
@@ -72,6 +73,25 @@ static size_t check_keytabs(const struct policy *policy, struct texts *texts)
 	return mistakes;
 }
 
+/* And the files of proxies. */
+static size_t check_upstreams(const struct policy *policy, struct texts *texts)
+{
+	struct upstreams upstreams = {NULL, NULL, NULL};
+	size_t mistakes = 0;
+
+	if (upstreams_load(&upstreams, policy, texts, complain, tell_unread, &mistakes) != 0 &&
+	    mistakes == 0)
+		mistakes = 1;
+	upstreams_free(&upstreams);
+	return mistakes;
+}
+
+static size_t check_files(const struct policy *policy, struct texts *texts)
+{
+	return check_certificates(policy, texts) + check_keytabs(policy, texts) +
+	       check_upstreams(policy, texts);
+}
+
 static int check_file(const char *name)
 {
 	struct diagnostics diags;
@@ -87,8 +107,7 @@ static int check_file(const char *name)
 	if (err == 0)
 		err = config_check_built(policy, &diags);
 	mistakes_print(&diags, stderr);
-	mistakes =
-	    err == 0 ? check_certificates(policy, &texts) + check_keytabs(policy, &texts) : diags.n;
+	mistakes = err == 0 ? check_files(policy, &texts) : diags.n;
 	if (err == 0 && mistakes == 0)
 		printf("%s: ok, %zu listener%s, %zu rule%s\n", name, policy->n_listeners,
 		    plural(policy->n_listeners), policy->n_rules, plural(policy->n_rules));

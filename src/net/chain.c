@@ -64,6 +64,9 @@ struct chain {
 	int send_err;    /* the proxy takes no more; what it has said before counts first */
 
 	struct addr target;
+	struct addr *forms; /* of the target; owned */
+	size_t n_forms;
+	unsigned early;
 	enum command command;
 	size_t n_hops;
 	/* What the URLs say, which is what certificates are for; `hops` have addresses in place of
@@ -198,6 +201,8 @@ static void chain_end(struct chain *c)
 	if (c->in)
 		explicit_bzero(c->in, c->in_cap);
 	free(c->in);
+	free(c->forms);
+	c->forms = NULL;
 	c->dial = NULL;
 	c->layer = NULL;
 	c->fd = -1;
@@ -444,6 +449,33 @@ static void wait_for(struct chain *c, unsigned events)
 	watch_set(&c->watch, events);
 }
 
+static void on_dialled(void *ctx, int err, int fd, size_t which, const struct addr *local);
+
+/* There is another way to ask, on a new connection. */
+static int dial_again(struct chain *c)
+{
+	layer_free(c->layer);
+	c->layer = NULL;
+	watch_set(&c->watch, 0);
+	close(c->fd);
+	c->fd = -1;
+	c->in_len = 0;
+	c->send_err = 0;
+	c->doing = DOING_DIAL;
+	return dial_start(
+	    &c->dial, c->loop, c->ips, c->n_ips, c->hops[0].proxy.port, on_dialled, c);
+}
+
+static void fail_or_retry(struct chain *c)
+{
+	int err = c->machine.err;
+
+	if (connect_retry(&c->machine))
+		err = dial_again(c);
+	if (err)
+		fail(c, err);
+}
+
 /* Does what the machine says. */
 static enum next act(struct chain *c, enum connect_event event)
 {
@@ -459,7 +491,7 @@ static enum next act(struct chain *c, enum connect_event event)
 		succeed(c);
 		break;
 	case CONNECT_FAILED:
-		fail(c, c->machine.err);
+		fail_or_retry(c);
 		break;
 	default:
 		/* GSS-API was not offered. */
@@ -528,6 +560,22 @@ static void on_socket(struct watch *watch, unsigned events)
 
 /* ---- the connection ---- */
 
+static int watch_socket(struct chain *c, int fd)
+{
+	int err = 0;
+
+	if (c->watching) {
+		watch_move(&c->watch, fd);
+		return 0;
+	}
+	err = watch_init(&c->watch, c->loop, fd, on_socket);
+	if (err)
+		return err;
+	c->watching = true;
+	c->closing++;
+	return 0;
+}
+
 static void on_dialled(void *ctx, int err, int fd, size_t which, const struct addr *local)
 {
 	struct chain *c = ctx;
@@ -535,7 +583,7 @@ static void on_dialled(void *ctx, int err, int fd, size_t which, const struct ad
 	(void)local; /* what is told is the last hop's */
 	c->dial = NULL;
 	if (!err)
-		err = watch_init(&c->watch, c->loop, fd, on_socket);
+		err = watch_socket(c, fd);
 	if (err) {
 		if (fd >= 0)
 			close(fd);
@@ -543,8 +591,6 @@ static void on_dialled(void *ctx, int err, int fd, size_t which, const struct ad
 		return;
 	}
 	c->fd = fd;
-	c->watching = true;
-	c->closing++;
 	c->proxy = c->ips[which];
 	c->doing = DOING_TALK;
 	c->next = NEXT_STEP;
@@ -563,7 +609,10 @@ static int dial(struct chain *c)
 			c->ips[n++] = c->ips[i];
 	if (n == 0)
 		return ERR_SELF;
+	c->n_ips = n;
 	connect_init(&c->machine, c->hops, c->n_hops, c->command, &c->target);
+	connect_set_forms(&c->machine, c->forms, c->n_forms);
+	connect_send_early(&c->machine, c->early & CONNECT_EARLY_REQUEST);
 	return dial_start(&c->dial, c->loop, c->ips, n, port, on_dialled, c);
 }
 
@@ -669,11 +718,24 @@ static struct chain *chain_new(struct loop *loop, const struct chain_options *o)
 		c->hosts[i] = o->hops[i].proxy;
 	}
 	c->naming = o->n_hops + 1;
+	c->early = o->early;
 	if (c->hops[0].proxy.kind == ADDR_IP)
 		c->ips[c->n_ips++] = c->hops[0].proxy.ip;
 	timer_init(&c->timer, loop, on_timer);
 	c->closing = 1;
 	return c;
+}
+
+static int copy_forms(struct chain *c, const struct chain_options *o)
+{
+	if (o->n_forms == 0)
+		return 0;
+	c->forms = malloc(o->n_forms * sizeof(c->forms[0]));
+	if (!c->forms)
+		return -ENOMEM;
+	memcpy(c->forms, o->forms, o->n_forms * sizeof(c->forms[0]));
+	c->n_forms = o->n_forms;
+	return 0;
 }
 
 int chain_start(struct chain **ret_chain, struct loop *loop, const struct chain_options *options,
@@ -685,7 +747,9 @@ int chain_start(struct chain **ret_chain, struct loop *loop, const struct chain_
 	*ret_failed = (struct chain_result){.err = -ENOMEM, .code = -1, .fd = -1};
 	if (!c)
 		return err;
-	err = find_names(c);
+	err = copy_forms(c, options);
+	if (!err)
+		err = find_names(c);
 	if (err) {
 		*ret_failed = result_of(c, err);
 		chain_end(c);

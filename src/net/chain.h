@@ -31,6 +31,7 @@
 #include "net/resolve.h"
 #include "net/tls.h"
 #include "proto/accept.h"
+#include "proto/connect.h"
 #include "proto/url.h"
 
 /* How far it came with the hop at `hop`. */
@@ -84,7 +85,10 @@ struct chain_options {
 	const struct url *hops; /* first hop first; copied */
 	size_t n_hops;          /* at least 1 */
 	enum command command;
-	struct addr target;        /* sent as a name where the last proxy takes names */
+	struct addr target;       /* sent as a name where the last proxy takes names */
+	const struct addr *forms; /* other forms of it: see connect_set_forms(); copied */
+	size_t n_forms;
+	unsigned early; /* enum connect_early; but CONNECT_EARLY_STREAM is not for here */
 	struct resolver *resolver; /* outlives the chain; NULL: names are ERR_RESOLVER */
 	struct tls_context *tls;   /* for hops that want it; NULL: they fail */
 	/* In milliseconds; 0: none. `proxy_ms` ends with the last proxy's having been asked (the

@@ -369,9 +369,11 @@ int relay_start(struct relay *relay, const void *early, size_t n)
 	client->received += n;
 	if (n > 0)
 		err = end_write_or_keep(relay, target, early, n);
-	/* What came in one message with the request. */
+	/* What came in one message with the request, or with a proxy's answer. */
 	if (!err && layer_pending(client->layer))
 		err = relay_pump(relay, client, target, RELAY_BUFFER_SIZE);
+	if (!err && layer_pending(target->layer))
+		err = relay_pump(relay, target, client, RELAY_BUFFER_SIZE);
 	if (err)
 		stop(relay, err);
 	else

@@ -314,6 +314,9 @@ static struct decision decide(
 		d.ttl = d.rule->ttl > 0 ? d.rule->ttl : MULTICAST_TTL_DEFAULT;
 		d.interface = d.rule->interface;
 		d.rate = d.rule->rate;
+		d.via = d.rule->via;
+		d.forward_credentials = d.rule->forward_credentials;
+		d.certain = !may_allow;
 	}
 	return d;
 }

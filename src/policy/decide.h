@@ -49,6 +49,10 @@ struct decision {
 	uint8_t ttl;
 	const char *interface;
 	uint64_t rate; /* of VERDICT_ALLOW: bytes per second each way; 0: no limit */
+	const struct policy_proxy *via; /* of VERDICT_ALLOW: through which; NULL: directly */
+	bool forward_credentials;       /* and it gets the client's credentials */
+	/* Of VERDICT_ALLOW without has_ip: no address could make it another rule's. */
+	bool certain;
 };
 
 /*
@@ -68,6 +72,10 @@ struct decision policy_decide(const struct policy *policy, const struct policy_r
 /* Without has_ip: what holds for addresses that no rule which waits for the address matches. Never
  * VERDICT_DEPENDS. */
 struct decision policy_decide_rest(const struct policy *policy, const struct policy_request *req);
+
+/* Of a decision about a name without its address: does it go to a proxy as a name? All of the group
+ * take names then, and no rule before it asks for addresses. */
+bool policy_sends_name(const struct decision *decision);
 
 /* Where the rule stands, for the log. */
 struct position policy_rule_position(const struct policy_rule *rule);

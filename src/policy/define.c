@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Definitions: statements that give a name to nets, hosts, hours, groups and proxies. */
+/* Definitions: statements that give a name to nets, hosts, hours and groups. */
 #include "policy/parse_int.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "policy/diag.h"
-#include "proto/url.h"
 
 #define NAME_MAX_LEN 63
-#define CHAIN_MAX 8
 
 static bool is_name_char(char c, bool first)
 {
@@ -28,25 +26,40 @@ static bool name_is_valid(const struct token *t)
 	return true;
 }
 
-/* The name after `net`, `host`...: checks it and defines it. */
-static struct definition *define(
-    struct parser *p, enum name_space space, const struct token *t, const char *missing)
+static bool check_name(struct parser *p, const struct token *t, const char *missing)
 {
 	if (!parse_word(p, t, missing))
-		return NULL;
+		return false;
 	if (!name_is_valid(t)) {
 		parse_fail(p, t, "a letter, then letters, digits, '-' and '_', at most 63 in all",
 		    "'%.*s' cannot be a name", SHOWN(t));
-		return NULL;
+		return false;
 	}
 	if (rules_is_word(t) || rules_is_builtin(t)) {
 		parse_fail(p, t, "another name",
 		    rules_is_word(t) ? "'%.*s' is a word of rules and cannot be defined"
 				     : "'%.*s' is known without being defined",
 		    SHOWN(t));
-		return NULL;
+		return false;
 	}
-	return parse_add_name(p, space, t);
+	return true;
+}
+
+struct definition *define_name(
+    struct parser *p, enum name_space space, const struct token *t, const char *missing)
+{
+	return check_name(p, t, missing) ? parse_add_name(p, space, t) : NULL;
+}
+
+struct definition *define_name_again(
+    struct parser *p, enum name_space space, const struct token *t, const char *missing)
+{
+	struct definition *d;
+
+	if (!check_name(p, t, missing))
+		return NULL;
+	d = parse_lookup(p, space, t);
+	return d ? d : parse_add_name(p, space, t);
 }
 
 /*
@@ -80,8 +93,8 @@ static void net_item(struct parser *p, const struct token *t, void *context)
 
 void define_net(struct parser *p, const struct token *t)
 {
-	struct definition *d =
-	    define(p, NAMES_PLACE, t + 1, "a name and its nets, such as: net office 10.0.0.0/8");
+	struct definition *d = define_name(
+	    p, NAMES_PLACE, t + 1, "a name and its nets, such as: net office 10.0.0.0/8");
 
 	if (!d)
 		return;
@@ -100,7 +113,7 @@ static void host_item(struct parser *p, const struct token *t, void *context)
 
 void define_host(struct parser *p, const struct token *t)
 {
-	struct definition *d = define(p, NAMES_PLACE, t + 1,
+	struct definition *d = define_name(p, NAMES_PLACE, t + 1,
 	    "a name and its hosts, such as: host work *.example.com example.org");
 
 	if (!d)
@@ -144,7 +157,7 @@ static void hours_item(struct parser *p, const struct token *t, void *context)
 
 void define_hours(struct parser *p, const struct token *t)
 {
-	struct definition *d = define(p, NAMES_HOURS, t + 1,
+	struct definition *d = define_name(p, NAMES_HOURS, t + 1,
 	    "a name and its times, such as: hours business Mon-Fri 09:00-18:00");
 	struct hours_reader r = {0};
 
@@ -169,54 +182,12 @@ static void group_item(struct parser *p, const struct token *t, void *context)
 
 void define_group(struct parser *p, const struct token *t)
 {
-	struct definition *d =
-	    define(p, NAMES_GROUP, t + 1, "a name and its users, such as: group admins alice,bob");
+	struct definition *d = define_name(
+	    p, NAMES_GROUP, t + 1, "a name and its users, such as: group admins alice,bob");
 
 	if (!d)
 		return;
 	d->group = arena_alloc(&p->arena, sizeof(*d->group));
 	if (d->group)
 		each_value(p, t + 2, "users, such as alice,bob", group_item, d->group);
-}
-
-struct chain {
-	unsigned hops;
-};
-
-/* Points into the URL where it goes wrong. `why` says what was expected, too. */
-static void bad_url(struct parser *p, const struct token *t, const char *why, size_t offset)
-{
-	struct position at = t->at;
-
-	if (!t->quoted && offset < at.width) {
-		at.column += (unsigned)offset;
-		at.width -= (unsigned)offset;
-	}
-	diag_add(p->diags, &at, NULL, "not the URL of a proxy: %s", why);
-}
-
-static void proxy_item(struct parser *p, const struct token *t, void *context)
-{
-	struct chain *chain = context;
-	const char *why = NULL;
-	struct url url;
-	size_t at = 0;
-
-	if (url_parse(t->text, t->len, &url, &why, &at) != 0)
-		bad_url(p, t, why ? why : "malformed", at);
-	else if (++chain->hops == CHAIN_MAX + 1)
-		parse_fail(p, t, NULL, "a chain of more than 8 proxies");
-	/* URLs may hold passwords, which nothing needs to keep until `via` has its effect. */
-	memset(&url, 0, sizeof(url));
-}
-
-void define_proxy(struct parser *p, const struct token *t)
-{
-	struct chain chain = {0};
-	struct definition *d = define(p, NAMES_PROXY, t + 1,
-	    "a name and a URL, such as: proxy edge socks5h://edge.example.net:1080");
-
-	if (d)
-		each_value(
-		    p, t + 2, "a URL such as socks5h://edge.example.net:1080", proxy_item, &chain);
 }

@@ -369,6 +369,17 @@ static bool is_self(const struct policy *policy, const struct ip *ip, uint16_t p
 	return port_is_ours && ip_is_ours;
 }
 
+/* No URL: these have credentials. */
+static void say_via(struct out *o, const struct policy_rule *rule)
+{
+	const struct policy_proxy *via = rule->via;
+
+	say(o, "; via %s", via->name);
+	for (size_t i = 0; i < via->n_members; i++)
+		say(o, "%s%s", i == 0 ? " (" : " or ", via->members[i].text);
+	say(o, ")%s", rule->forward_credentials ? ", with the client's credentials" : "");
+}
+
 static void say_granted(struct out *o, const struct policy_rule *rule)
 {
 	bool first = true;
@@ -377,6 +388,8 @@ static void say_granted(struct out *o, const struct policy_rule *rule)
 	for (const struct word *w = rule_commands; w->text; w++) {
 		if (rule->commands == 0 ? w->value == COMMAND_MULTICAST
 					: (rule->commands >> w->value & 1) == 0)
+			continue;
+		if (rule->via && (w->value == COMMAND_UDP || w->value == COMMAND_MULTICAST))
 			continue;
 		say(o, "%s%s", first ? "" : ", ", w->text);
 		first = false;
@@ -389,6 +402,8 @@ static void say_granted(struct out *o, const struct policy_rule *rule)
 		say(o, "; interface %s", rule->interface);
 	if (rule->rate != 0 && rule_has_rate(rule))
 		say(o, "; rate %s", rule->rate_text);
+	if (rule->via)
+		say_via(o, rule);
 	if (rule->terms)
 		say(o, "; %s (not in this version)", rule->terms);
 	say(o, "\n");
@@ -543,12 +558,15 @@ static void say_not_offered(
 }
 
 /* What stands in the way before or after the rules. */
-static void say_notes(struct out *o, const struct policy *policy, const struct explain_request *r)
+static void say_notes(
+    struct out *o, const struct policy *policy, const struct explain_request *r, bool sends_name)
 {
 	const struct policy_request *ask = &r->ask;
 
 	if (!can_prove(policy, ask))
 		say_not_offered(o, policy, ask);
+	if (sends_name)
+		say(o, "note: the name goes to the proxy, and is not looked up here\n");
 }
 
 /* A BIND to 0.0.0.0 or :: expects anybody: the rules are asked without an address. */
@@ -585,6 +603,8 @@ size_t explain_format(
 		say(&o, "\n");
 		say_rule(&o, &d);
 	}
-	say_notes(&o, policy, r);
+	say_notes(&o, policy, r,
+	    r->ask.name && !r->ask.has_ip && r->ask.command != COMMAND_BIND &&
+		policy_sends_name(&d));
 	return o.len;
 }

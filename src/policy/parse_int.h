@@ -31,6 +31,8 @@ struct definition {
 	struct hours *hours;
 	struct string_set *group;
 	size_t listener; /* index in policy->listeners */
+	bool is_proxy;
+	size_t proxy; /* then: index in policy->proxies */
 };
 
 /* Statements that may stand once; `timeout` counts each of its words. */
@@ -129,6 +131,15 @@ struct definition *parse_lookup(struct parser *p, enum name_space space, const s
 void parse_undefined(struct parser *p, enum name_space space, const struct token *t,
     const char *what, const char *expected);
 
+/* The name of a definition in `space`: checked, and added. NULL after a mistake; `missing` is what
+ * was expected where there is none. */
+struct definition *define_name(
+    struct parser *p, enum name_space space, const struct token *t, const char *missing);
+
+/* The same where the name may be taken by a definition of this space; that one is returned then. */
+struct definition *define_name_again(
+    struct parser *p, enum name_space space, const struct token *t, const char *missing);
+
 /* Adds a definition called as `t` says; NULL where the name is taken (which is reported) or there
  * is no memory. */
 struct definition *parse_add_name(struct parser *p, enum name_space space, const struct token *t);
@@ -171,6 +182,15 @@ const struct token *groups_parse_ttl(
     struct parser *p, const struct token *t, struct policy_rule *rule);
 const struct token *groups_parse_interface(
     struct parser *p, const struct token *t, struct policy_rule *rule);
+
+/* The words `via` and `credentials` of a rule. The same. */
+const struct token *proxies_parse_via(
+    struct parser *p, const struct token *t, struct policy_rule *rule);
+const struct token *proxies_parse_credentials(
+    struct parser *p, const struct token *t, struct policy_rule *rule);
+
+/* A rule that begins at `t` and is read: does what it says of proxies go together? */
+void proxies_check(struct parser *p, const struct token *t, const struct policy_rule *rule);
 
 /* A rule that begins at `t` and is read: does what it says of multicast have an effect? */
 void groups_check(struct parser *p, const struct token *t, const struct policy_rule *rule);

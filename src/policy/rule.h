@@ -35,14 +35,16 @@ struct policy_rule {
 	struct position at; /* of the word `allow` or `deny` */
 	const char *text;   /* the statement on one line, as written but for white space */
 	const char
-	    *terms; /* what is granted but not in this version, "via edge, for 30m"; or NULL */
+	    *terms; /* what is granted but not in this version, "idle 5m, for 30m"; or NULL */
 	bool allow;
 	bool log;
-	enum udp_filter filter; /* what is granted to UDP */
-	uint8_t ttl;            /* the highest of multicast; 0: not said */
-	const char *interface;  /* of multicast; NULL: not said */
-	uint64_t rate;          /* bytes per second, of UDP alone; 0: no limit */
-	const char *rate_text;  /* as written */
+	enum udp_filter filter;         /* what is granted to UDP */
+	uint8_t ttl;                    /* the highest of multicast; 0: not said */
+	const char *interface;          /* of multicast; NULL: not said */
+	uint64_t rate;                  /* bytes per second, of UDP alone; 0: no limit */
+	const char *rate_text;          /* as written */
+	const struct policy_proxy *via; /* NULL: from here, directly */
+	bool forward_credentials;       /* the client's, to the last proxy of `via` */
 	struct place from, to;
 	const struct port_range *ports; /* sorted, none touching; n_ports == 0: any */
 	size_t n_ports;
@@ -64,6 +66,10 @@ extern const struct word rule_commands[];
 extern const struct word rule_protocols[];
 extern const struct word rule_methods[];
 extern const struct word rule_filters[];
+
+/* How a member of a group is chosen, and how its credentials are kept apart. */
+extern const struct word proxy_balances[];
+extern const struct word proxy_isolations[];
 
 /* Is it about commands of which `rate` limits all that passes? */
 bool rule_has_rate(const struct policy_rule *rule);

@@ -76,8 +76,9 @@ typedef const struct token *rule_word_parse(
     struct parser *p, const struct token *t, struct build *b);
 
 static rule_word_parse word_all, word_log, word_from, word_to, word_port, word_user, word_group,
-    word_command, word_protocol, word_method, word_listener, word_during, word_via, word_egress,
-    word_time, word_rate, word_quota, word_sessions, word_filter, word_ttl, word_interface;
+    word_command, word_protocol, word_method, word_listener, word_during, word_via,
+    word_credentials, word_egress, word_time, word_rate, word_quota, word_sessions, word_filter,
+    word_ttl, word_interface;
 
 struct rule_word {
 	const char *text;
@@ -104,7 +105,8 @@ static const struct rule_word rule_words[] = {
     {"filter", word_filter, false, true, false},
     {"ttl", word_ttl, false, true, false},
     {"interface", word_interface, false, true, false},
-    {"via", word_via, false, true, true},
+    {"via", word_via, false, true, false},
+    {"credentials", word_credentials, false, true, false},
     {"egress", word_egress, false, true, true},
     {"for", word_time, false, true, true},
     {"idle", word_time, false, true, true},
@@ -515,18 +517,15 @@ static const struct token *word_during(struct parser *p, const struct token *t, 
 	return rule_list(p, t, "hours, such as business", during_item, b);
 }
 
-static void via_item(struct parser *p, const struct token *t, void *context)
-{
-	(void)context;
-	if (!parse_lookup(p, NAMES_PROXY, t))
-		parse_undefined(p, NAMES_PROXY, t, "proxy",
-		    "a name that a 'proxy' statement defines, such as: proxy edge "
-		    "socks5h://edge.example.net:1080");
-}
-
 static const struct token *word_via(struct parser *p, const struct token *t, struct build *b)
 {
-	return rule_list(p, t, "a proxy, such as edge", via_item, b);
+	return proxies_parse_via(p, t, b->rule);
+}
+
+static const struct token *word_credentials(
+    struct parser *p, const struct token *t, struct build *b)
+{
+	return proxies_parse_credentials(p, t, b->rule);
 }
 
 static void egress_item(struct parser *p, const struct token *t, void *context)
@@ -654,7 +653,8 @@ static void unknown_word(struct parser *p, const struct token *t, const struct b
 	const char *words =
 	    b->rule->allow
 		? "all, from, to, port, user, group, command, protocol, method, listener, during, "
-		  "log, filter, ttl, interface, via, egress, for, idle, rate, quota or sessions"
+		  "log, filter, ttl, interface, via, credentials, egress, for, idle, rate, quota "
+		  "or sessions"
 		: "all, from, to, port, user, group, command, protocol, method, listener, during "
 		  "or log";
 	struct words_guess guess = words_guess_for(t->text, t->len);
@@ -762,6 +762,8 @@ void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rul
 	close_nets(&b);
 	if (p->diags->n == before)
 		groups_check(p, t, rule);
+	if (p->diags->n == before)
+		proxies_check(p, t, rule);
 }
 
 /* The words of an `auth` statement; the values are places in rule_parse_client()'s table. */

@@ -108,6 +108,11 @@ void accept_init_http(struct accept *a, unsigned methods)
 	a->state = ACCEPT_AT_HTTP;
 }
 
+void accept_keep_password(struct accept *a)
+{
+	a->keeps_password = true;
+}
+
 void accept_fini(struct accept *a)
 {
 	explicit_bzero(a->password, sizeof(a->password));
@@ -690,7 +695,8 @@ void accept_auth_result(struct accept *a, bool ok, struct wire_writer *out)
 
 	if (a->state != ACCEPT_WAITS_AUTH)
 		return;
-	accept_fini(a);
+	if (!ok || !a->keeps_password)
+		accept_fini(a);
 	if (ok) {
 		a->method = AUTH_PASSWORD;
 		if (a->proto == PROTO_SOCKS5)

@@ -120,6 +120,7 @@ struct accept {
 	unsigned methods;        /* enum auth_method bits that this client is offered */
 	enum auth_method method; /* in force once the request is asked */
 	bool proved;             /* by accept_prove() */
+	bool keeps_password;     /* by accept_keep_password() */
 	bool tls_offered;        /* by accept_offer_tls() */
 	bool tls_due;            /* chosen, and the caller is still to be told */
 	bool extended;           /* SOCKS5: Tor's extended codes are understood */
@@ -141,9 +142,9 @@ struct accept {
 
 	/*
 	 * The credentials at ACCEPT_AUTH; after its result the user stays (and the password is
-	 * wiped). Only while `method` is not AUTH_NONE has anybody vouched for the user.
-	 * At ACCEPT_REQUEST of SOCKS4 `claim` is the USERID, which nobody has checked. Opaque
-	 * bytes; may hold NUL.
+	 * wiped, but where accept_keep_password() was called and it was right). Only while `method`
+	 * is not AUTH_NONE has anybody vouched for the user. At ACCEPT_REQUEST of SOCKS4 `claim` is
+	 * the USERID, which nobody has checked. Opaque bytes; may hold NUL.
 	 */
 	uint8_t user_len, password_len, claim_len;
 	char user[ACCEPT_CREDENTIAL_MAX + 1];
@@ -180,6 +181,10 @@ void accept_offer_tls(struct accept *a);
 
 /* The same for a connection on which HTTP was spoken before: another request of it is awaited. */
 void accept_init_http(struct accept *a, unsigned methods);
+
+/* Directly behind accept_init(): the password is needed until the request, to be given to another
+ * proxy. */
+void accept_keep_password(struct accept *a);
 
 /* Wipes what is secret. The struct may then be freed or used again after accept_init(). */
 void accept_fini(struct accept *a);

@@ -275,11 +275,6 @@ static bool is_asked_at_once(const struct connect *c)
 	return in_one_flight(c) || hop->scheme == URL_SOCKS4 || hop->scheme == URL_SOCKS4A;
 }
 
-static bool wants_tls(const struct url *hop)
-{
-	return hop->scheme == URL_SOCKS5_TLS || hop->scheme == URL_HTTPS;
-}
-
 /*
  * This hop, which speaks SOCKS, has been asked: what is for those behind it, as far as that can be
  * said now. Whatever cannot is left for the hop's own turn, its failure too.
@@ -290,7 +285,7 @@ static void go_ahead(struct connect *c, struct wire_writer *out)
 	const size_t hop = c->hop;
 	bool asked = (c->early & CONNECT_EARLY_STREAM) && !c->gss;
 
-	while (asked && !is_last(c) && !wants_tls(&c->hops[c->hop + 1]) && has_room(out)) {
+	while (asked && !is_last(c) && !url_wants_tls(&c->hops[c->hop + 1]) && has_room(out)) {
 		c->hop++;
 		if (say_first(c, out) < 0)
 			break;
@@ -550,7 +545,7 @@ static enum connect_event asks_caller(struct connect *c)
 {
 	switch (c->stage) {
 	case CONNECT_AT_START:
-		if (!wants_tls(hop_of(c)))
+		if (!url_wants_tls(hop_of(c)))
 			break;
 		c->stage = CONNECT_AT_TLS;
 		return CONNECT_TLS;

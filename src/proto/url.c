@@ -41,6 +41,11 @@ static int fail(struct source *s, size_t at, const char *why)
 	return ERR_MALFORMED;
 }
 
+bool url_wants_tls(const struct url *url)
+{
+	return url->scheme == URL_SOCKS5_TLS || url->scheme == URL_HTTPS;
+}
+
 bool url_takes_names(const struct url *url)
 {
 	return url->scheme != URL_SOCKS4 && url->scheme != URL_SOCKS5;

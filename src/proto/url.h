@@ -46,6 +46,9 @@ int url_parse_chain(const char *text, size_t len, struct url *urls, size_t max,
  * - 1. */
 size_t url_format(const struct url *url, char *buf, size_t cap);
 
+/* Is TLS spoken to it? */
+bool url_wants_tls(const struct url *url);
+
 /* Is this proxy given names to look up? Otherwise whoever asks it has to. */
 bool url_takes_names(const struct url *url);
 

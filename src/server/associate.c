@@ -347,13 +347,15 @@ static void look_up(struct association *a, struct name *name)
 {
 	struct resolve_answer answer = {.err = ERR_DENIED};
 	struct policy_request req = udp_question(a->session, COMMAND_UDP);
+	struct decision d;
 	char canonical[ADDR_NAME_MAX + 1];
 	int ret = 1;
 
 	name_canonical(name->text, name->len, canonical);
 	req.name = canonical;
 	req.port = name->port;
-	if (policy_decide(policy_of(a), &req).verdict != VERDICT_DENY)
+	d = policy_decide(policy_of(a), &req);
+	if (d.verdict != VERDICT_DENY && !(d.via && d.certain))
 		ret = resolver_ask(
 		    a->worker->resolver, name->text, &name->wait, on_resolved, &answer);
 	if (ret == 0) {

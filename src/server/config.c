@@ -168,6 +168,9 @@ static int finish(struct loading *l, const char *name, struct config **ret_confi
 	if (!err)
 		err = keytabs_load(&l->config->keytabs, l->config->policy, &l->config->texts,
 		    l->complain, NULL, l->ctx);
+	if (!err)
+		err = upstreams_load(&l->config->upstreams, l->config->policy, &l->config->texts,
+		    l->complain, NULL, l->ctx);
 	if (err)
 		config_unref(l->config);
 	else
@@ -267,6 +270,7 @@ void config_unref(struct config *config)
 	free(config->passwords);
 	certs_free(&config->certs);
 	keytabs_free(&config->keytabs);
+	upstreams_free(&config->upstreams);
 	policy_free(config->policy);
 	texts_fini(&config->texts);
 	free(config);

@@ -15,6 +15,7 @@
 #include "server/certs.h"
 #include "server/keytabs.h"
 #include "server/texts.h"
+#include "server/upstreams.h"
 
 struct password_table;
 
@@ -25,6 +26,7 @@ struct config {
 	struct password_table **passwords; /* one for each `auth`; NULL where it has no file */
 	struct certs certs;
 	struct keytabs keytabs;
+	struct upstreams upstreams;
 	struct texts texts;
 };
 

@@ -358,6 +358,8 @@ int converse_again(struct session *s, const uint8_t *bytes, size_t n, bool eof)
 	hs->eof = eof;
 	accept_init_http(
 	    &hs->accept, offer_methods(s->config->policy, &s->client, s->listener->text));
+	if (s->config->policy->forwards_credentials)
+		accept_keep_password(&hs->accept);
 	s->hs = hs;
 	return !s->listener->client_ca || identify(s) ? 0 : ERR_TLS_CERT;
 }

@@ -419,7 +419,9 @@ int exchange_from_target(struct session *s)
 	struct forward *f = s->forward;
 	size_t moved = 0;
 
-	while (moved < RELAY_BUDGET && !f->complete && exchange_takes_more(session_client(s))) {
+	/* What is pending in a layer no poll reports. */
+	while ((moved < RELAY_BUDGET || layer_pending(session_target(s)->layer)) && !f->complete &&
+	       exchange_takes_more(session_client(s))) {
 		ssize_t n = f->headed ? pump_body(s) : pump_head(s);
 
 		if (n <= 0)

@@ -17,6 +17,7 @@
 #include "server/exchange.h"
 #include "server/session.h"
 #include "server/sessionlog.h"
+#include "server/upstream.h"
 #include "server/worker.h"
 
 bool forward_is_at_rest(const struct session *s)
@@ -43,6 +44,9 @@ static void drop_target(struct session *s)
 		return;
 	watch_set(&target->watch, 0);
 	close(target->fd);
+	layer_free(target->layer);
+	target->layer = NULL;
+	upstream_leave(s);
 	target->fd = -1;
 	target->err = 0;
 	exchange_drop_unsent(target);
@@ -265,13 +269,24 @@ static bool is_same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+/* Through the same proxies; and of those addresses that the rules admit, where they see any. */
+static bool is_same_way(const struct session *s)
+{
+	const struct policy_proxy *via =
+	    s->via_group > 0 ? &s->config->policy->proxies[s->via_group - 1] : NULL;
+
+	if (via != s->hs->via)
+		return false;
+	return s->hs->n_ips > 0 ? is_admitted(s->hs, &s->forward->ip) : via != NULL;
+}
+
 static bool is_same_target(const struct session *s)
 {
 	const struct accept *a = &s->hs->accept;
 	const struct forward *f = s->forward;
 	char buf[ADDR_NAME_MAX + 1];
 
-	return a->forward && a->target.port == f->port && is_admitted(s->hs, &f->ip) &&
+	return a->forward && a->target.port == f->port && is_same_way(s) &&
 	       is_same_text(f->name, name_of(&a->target, buf)) && is_same_text(f->user, user_of(a));
 }
 
@@ -360,7 +375,7 @@ bool forward_resume(struct session *s)
 		return false;
 	}
 	s->address = s->forward->ip;
-	s->has_address = true;
+	s->has_address = s->hs->n_ips > 0;
 	s->forward->reused = true;
 	forward_begin(s);
 	return true;

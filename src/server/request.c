@@ -17,6 +17,7 @@
 #include "server/onion.h"
 #include "server/preface.h"
 #include "server/session.h"
+#include "server/upstream.h"
 #include "server/worker.h"
 
 /* Local time, as `during` means it. Worked out once a second, not for every question. */
@@ -94,6 +95,8 @@ static void note(struct session *s, const struct policy_request *req, const stru
 	s->decided = true;
 	s->allowed = d->verdict == VERDICT_ALLOW;
 	s->rule = d->rule;
+	s->hs->via = d->via;
+	s->hs->forward_credentials = d->forward_credentials;
 	if (d->log && d->rule)
 		request_log_decision(s, req, d);
 }
@@ -167,9 +170,12 @@ bool request_admits_peer(struct session *s, const struct ip *ip)
 	bool decided = s->decided, allowed = s->allowed;
 	char name[ADDR_NAME_MAX + 1];
 	struct policy_request req = question(s, name);
+	int err = admit(s, &req, ip);
 
-	if (admit(s, &req, ip) == 0)
+	/* Whom a rule wants to come by way of a proxy has not come that way. */
+	if (err == 0 && !s->hs->via)
 		return true;
+	s->hs->via = NULL;
 	/* What is said of a stray is not the verdict on the session. */
 	s->decided = decided;
 	s->allowed = allowed;
@@ -195,8 +201,6 @@ static int dial(struct session *s, uint16_t port)
 {
 	struct handshake *hs = s->hs;
 
-	if (forward_resume(s))
-		return 0;
 	s->state = SESSION_DIAL;
 	return dial_start(&hs->dial, &s->worker->loop, hs->ips, hs->n_ips, port, on_dialled, s);
 }
@@ -224,6 +228,11 @@ static int answer_address(struct session *s)
 /* Returns 0, or the error to end with. */
 static int go_on(struct session *s, enum command command, uint16_t port)
 {
+	if (command == COMMAND_CONNECT && forward_resume(s))
+		return 0;
+	/* A name was looked up here already, so that is told. */
+	if (s->hs->via && command != COMMAND_RESOLVE)
+		return upstream_begin(s, false);
 	switch (command) {
 	case COMMAND_BIND:
 		return bind_start(s);
@@ -234,31 +243,38 @@ static int go_on(struct session *s, enum command command, uint16_t port)
 	}
 }
 
-/* Keeps of `ips` those that are admitted, and dials them, listens for them or tells one. Of several
- * refusals the first tells why. */
+/* Keeps of `ips` those that are admitted, and dials them, listens for them or tells one; those
+ * alone that the rules let go the same way as the first. Of several refusals the first tells why.
+ */
 static void go_to_admitted(struct session *s, const struct ip *ips, size_t n)
 {
 	char name[ADDR_NAME_MAX + 1];
 	struct policy_request req = question(s, name);
 	struct handshake *hs = s->hs;
+	const struct policy_proxy *via = NULL;
 	const struct policy_rule *rule = NULL;
+	bool forward = false;
 	int err = 0;
 
 	hs->n_ips = 0;
 	for (size_t i = 0; i < n; i++) {
 		int e = admit(s, &req, &ips[i]);
 
-		if (e == 0) {
-			if (hs->n_ips == 0)
-				rule = s->rule;
-			hs->ips[hs->n_ips++] = ips[i];
-		} else if (err == 0) {
-			err = e;
+		if (e == 0 && hs->n_ips == 0) {
+			rule = s->rule;
+			via = hs->via;
+			forward = hs->forward_credentials;
 		}
+		if (e == 0 && hs->via == via && hs->forward_credentials == forward)
+			hs->ips[hs->n_ips++] = ips[i];
+		else if (e != 0 && err == 0)
+			err = e;
 	}
 	if (hs->n_ips > 0) {
 		s->allowed = true;
 		s->rule = rule;
+		hs->via = via;
+		hs->forward_credentials = forward;
 		s->address = hs->ips[0];
 		s->has_address = true;
 		err = go_on(s, req.command, req.port);
@@ -281,20 +297,25 @@ static void on_resolved(struct resolve_wait *wait, const struct resolve_answer *
 		go_to_admitted(hs->session, answer->ip, answer->n);
 }
 
+/* Goes through a proxy that knows the name better. */
+static void send_name(struct session *s)
+{
+	int err = 0;
+
+	s->hs->n_ips = 0;
+	if (s->hs->accept.command == COMMAND_CONNECT && forward_resume(s))
+		return;
+	err = upstream_begin(s, true);
+	if (err)
+		session_end(s, err);
+}
+
 static void resolve(struct session *s)
 {
 	struct handshake *hs = s->hs;
-	const struct addr *target = &hs->accept.target;
-	char name[ADDR_NAME_MAX + 1];
 	struct resolve_answer answer;
 	int ret;
 
-	/* The resolver asks nobody for a name below .onion (RFC 7686); here one learns whether it
-	 * was mistyped. */
-	if (onion_is_bad(name, name_canonical(target->name, target->name_len, name))) {
-		session_end(s, ERR_ONION);
-		return;
-	}
 	s->state = SESSION_RESOLVE;
 	ret = resolver_ask(
 	    s->worker->resolver, hs->accept.target.name, &hs->wait, on_resolved, &answer);
@@ -325,8 +346,11 @@ static void listen_for_anybody(struct session *s)
 	if (d.verdict != VERDICT_DEPENDS)
 		note(s, &req, &d);
 	s->hs->n_ips = 0;
+	/* Where another rule could decide about the one who comes, he comes to us. */
+	if (!d.certain)
+		s->hs->via = NULL;
 	if (d.verdict != VERDICT_DENY)
-		err = bind_start(s);
+		err = s->hs->via ? upstream_begin(s, false) : bind_start(s);
 	if (err)
 		session_end(s, err);
 }
@@ -369,6 +393,9 @@ static void resolve_name_of(struct session *s, const struct ip *ip)
 	struct resolve_answer answer;
 	int ret = admit(s, &req, ip);
 
+	/* Proxies that can be asked that are rare, and nothing is looked up here instead. */
+	if (ret == 0 && s->hs->via)
+		ret = ERR_COMMAND;
 	if (ret != 0) {
 		session_end(s, ret);
 		return;
@@ -415,6 +442,13 @@ void request_begin(struct session *s)
 	if (d.verdict == VERDICT_DENY) {
 		note(s, &req, &d);
 		session_end(s, ERR_DENIED);
+	} else if (onion_is_bad(name, strlen(name))) {
+		/* Nobody is asked for a name below .onion but Tor (RFC 7686); here one learns
+		 * whether it was mistyped. */
+		session_end(s, ERR_ONION);
+	} else if (a->command != COMMAND_BIND && policy_sends_name(&d)) {
+		note(s, &req, &d);
+		send_name(s);
 	} else {
 		resolve(s);
 	}
@@ -427,4 +461,6 @@ void request_cancel(struct session *s)
 	s->hs->dial = NULL;
 	bind_cancel(s->hs->bind);
 	s->hs->bind = NULL;
+	upstream_cancel(s->hs->upstream);
+	s->hs->upstream = NULL;
 }

@@ -18,6 +18,7 @@
 #include "server/multicast.h"
 #include "server/preface.h"
 #include "server/sessionlog.h"
+#include "server/upstream.h"
 #include "server/worker.h"
 
 /* What a refused client may still send before it is cut off. */
@@ -82,6 +83,7 @@ static void forget(struct session *s)
 	struct worker *worker = s->worker;
 
 	ring_remove(s);
+	upstream_leave(s);
 	config_unref(s->config);
 	free(s->labels);
 	free(s->ends);
@@ -282,6 +284,15 @@ static void join(struct session *s, int fd, const struct addr *told)
 void session_connected(struct session *s, int fd, const struct addr *local)
 {
 	join(s, fd, local);
+}
+
+void session_connected_via(struct session *s, int fd, struct layer *layer, const struct addr *told)
+{
+	static const struct addr none = {.kind = ADDR_NONE};
+
+	s->relay.end[RELAY_TARGET].layer = layer;
+	/* A name is nothing that a client could use there. */
+	join(s, fd, told->kind == ADDR_IP ? told : &none);
 }
 
 void session_accepted(struct session *s, int fd, const struct addr *peer)
@@ -563,6 +574,8 @@ void session_greet(struct session *s)
 	accept_init(
 	    &s->hs->accept, offer_methods(s->config->policy, &s->client, s->listener->text));
 	login_offer(s);
+	if (s->config->policy->forwards_credentials)
+		accept_keep_password(&s->hs->accept);
 	if (s->listener->extended_replies)
 		accept_offer_extended(&s->hs->accept);
 	if (s->listener->tls_upgrade)

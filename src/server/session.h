@@ -31,6 +31,7 @@ struct multicast;
 struct proxied;
 struct worker;
 struct session;
+struct upstream;
 
 /*
  * Each state is a contract. The client's socket is open in all but CLOSED; `deadline` is set in all
@@ -119,6 +120,12 @@ struct handshake {
 	struct resolve_wait wait;
 	struct dial *dial;
 	struct bind *bind;
+	struct upstream *upstream; /* also of BIND */
+
+	/* What the deciding rule says of the way: through which proxies, NULL for none, and whether
+	 * the client's credentials go with it. */
+	const struct policy_proxy *via;
+	bool forward_credentials;
 
 	/* The addresses that the policy admits, in the order in which to try them; of BIND the
 	 * peers that may come, none meaning anybody. */
@@ -151,6 +158,8 @@ struct session {
 	enum proto proto;
 	enum command command;
 	enum auth_method method;
+	uint8_t via_member; /* of `via_group`, see server/upstream.h */
+	uint16_t via_group; /* 1 + which of the policy's proxies is gone through; 0: none */
 	uint8_t protection; /* by GSS-API: 1 + enum gss_level; 0: none was agreed on */
 	uint16_t client_port, port;
 	uint32_t discarded; /* bytes, while lingering */
@@ -214,6 +223,11 @@ void session_end_resting(struct worker *worker, int reason);
 /* For server/request.c: the destination is connected through `fd`, which becomes the session's,
  * from the address `local`. */
 void session_connected(struct session *session, int fd, const struct addr *local);
+
+/* For server/upstream.c: the same behind proxies, or of BIND the peer. `layer` becomes the
+ * session's too. `told` is what the last proxy says of its end. */
+void session_connected_via(
+    struct session *session, int fd, struct layer *layer, const struct addr *told);
 
 /* For server/bind.c: it is listened at `told`, the first reply is due. May end the session. */
 void session_listening(struct session *session, const struct addr *told);

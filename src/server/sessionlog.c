@@ -13,6 +13,7 @@
 #include "server/preface.h"
 #include "server/request.h"
 #include "server/session.h"
+#include "server/upstream.h"
 #include "server/worker.h"
 
 /* Most sessions have none of these, and the memory for them would be more than nothing. Returns
@@ -180,6 +181,7 @@ static void log_request(struct log_record *rec, const struct session *s)
 	log_ends(rec, s);
 	log_found(rec, s);
 	log_verdict(rec, s);
+	upstream_log(s, rec);
 }
 
 void session_log_request(const struct session *s, const struct forwarded *what, int reason)

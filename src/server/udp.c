@@ -55,7 +55,8 @@ struct decision udp_decide(
 	d = policy_decide(s->config->policy, &req);
 	if (log && d.log && d.rule)
 		request_log_decision(s, &req, &d);
-	if (req.is_self || is_nobody(&to->ip) || to->port == 0)
+	/* Nothing goes out directly that a rule wants to go through a proxy. */
+	if (req.is_self || is_nobody(&to->ip) || to->port == 0 || d.via)
 		d.verdict = VERDICT_DENY;
 	return d;
 }
@@ -95,6 +96,8 @@ int udp_may_begin(struct session *s, enum command command)
 	s->rule = d.rule;
 	if (d.log && d.rule && !s->allowed)
 		request_log_decision(s, &req, &d);
+	if (s->allowed && d.via && d.certain)
+		return ERR_COMMAND;
 	return s->allowed ? 0 : ERR_DENIED;
 }
 

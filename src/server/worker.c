@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "net/log.h"
@@ -158,6 +159,8 @@ static int apply(struct worker *w, const struct channel_message *msg, const int 
 	int err = config_from_memfd(fds[CHANNEL_FD_CONFIG], &config);
 
 	close(fds[CHANNEL_FD_CONFIG]);
+	if (!err && (err = upstreams_attach(&config->upstreams, &w->upstreams)) != 0)
+		config_unref(config);
 	if (err) {
 		for (size_t i = CHANNEL_FD_LOG; i < n; i++)
 			close(fds[i]);
@@ -288,6 +291,10 @@ int worker_main(unsigned number, int channel, const struct sandbox_user *user)
 	int err;
 
 	ignore_signals();
+	/* Where there is no randomness yet, workers still differ. */
+	w.chance = w.isolation_secret = number;
+	(void)!getrandom(&w.chance, sizeof(w.chance), GRND_NONBLOCK);
+	(void)!getrandom(&w.isolation_secret, sizeof(w.isolation_secret), GRND_NONBLOCK);
 	w.max_descriptors = sandbox_raise_descriptors();
 	err = sandbox_enter(user);
 	if (!err)

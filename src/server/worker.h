@@ -31,6 +31,10 @@ struct worker {
 	int helper; /* owned; where to ask the auth helper */
 
 	struct config *config; /* the one for new sessions; NULL before the first */
+	struct upstream_state
+	    *upstreams;            /* what is known of the proxies that sessions go through */
+	uint64_t chance;           /* another one for each choice among proxies */
+	uint64_t isolation_secret; /* see server/upstream.c */
 	struct listeners listeners;
 	struct resolver *resolver;
 	struct relay_shared relay;

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/* The statement `proxy`, and what rules say of proxies. */
+#include "policy/parse_int.h"
+
+#include <string.h>
+
+#include "policy/diag.h"
+#include "proto/url.h"
+
+const struct word proxy_balances[] = {
+    {"first", BALANCE_FIRST},
+    {"random", BALANCE_RANDOM},
+    {"least", BALANCE_LEAST},
+    {"hash", BALANCE_HASH},
+    {NULL, 0},
+};
+
+const struct word proxy_isolations[] = {
+    {"user", ISOLATE_USER},
+    {"destination", ISOLATE_DESTINATION},
+    {"session", ISOLATE_SESSION},
+    {NULL, 0},
+};
+
+/* ---- the chain ---- */
+
+struct chain {
+	struct policy_member *member;
+	struct url *hops; /* of `member`, being read */
+};
+
+/* Points into the URL where it goes wrong. `why` says what was expected, too. */
+static void bad_url(struct parser *p, const struct token *t, const char *why, size_t offset)
+{
+	struct position at = t->at;
+
+	if (!t->quoted && offset < at.width) {
+		at.column += (unsigned)offset;
+		at.width -= (unsigned)offset;
+	}
+	diag_add(p->diags, &at, NULL, "not the URL of a proxy: %s", why);
+}
+
+static void hop_item(struct parser *p, const struct token *t, void *context)
+{
+	struct chain *chain = context;
+	struct policy_member *m = chain->member;
+	const char *why = NULL;
+	size_t at = 0;
+
+	if (m->n_hops == POLICY_HOPS_MAX) {
+		parse_fail(p, t, NULL, "a chain of more than %d proxies", POLICY_HOPS_MAX);
+		return;
+	}
+	if (url_parse(t->text, t->len, &chain->hops[m->n_hops], &why, &at) != 0) {
+		bad_url(p, t, why ? why : "malformed", at);
+		return;
+	}
+	m->tls = m->tls || url_wants_tls(&chain->hops[m->n_hops]);
+	m->n_hops++;
+}
+
+/* What messages and logs call it. */
+static const char *text_of(struct parser *p, const struct policy_member *m)
+{
+	char *text = arena_alloc(&p->arena, m->n_hops * ADDR_TEXT_MAX + 1);
+	size_t len = 0;
+
+	for (size_t i = 0; text && i < m->n_hops; i++) {
+		char one[ADDR_TEXT_MAX];
+		size_t n = strlen(addr_format(&m->hops[i].proxy, one));
+
+		if (i > 0)
+			text[len++] = ',';
+		memcpy(text + len, one, n);
+		len += n;
+	}
+	return text;
+}
+
+static const char expected_url[] = "a URL such as socks5h://edge.example.net:1080";
+
+/* Returns the token behind, or NULL after a mistake. */
+static const struct token *read_chain(
+    struct parser *p, const struct token *t, struct policy_member *m)
+{
+	struct chain chain = {.member = m};
+	size_t before = p->diags->n;
+
+	chain.hops = arena_alloc(&p->arena, POLICY_HOPS_MAX * sizeof(*chain.hops));
+	if (!chain.hops)
+		return NULL;
+	m->at = t->at;
+	m->hops = chain.hops;
+	t = parse_list(p, t, expected_url, hop_item, &chain);
+	if (!t || p->diags->n > before)
+		return NULL;
+	m->text = text_of(p, m);
+	return t;
+}
+
+/* ---- the words behind it ---- */
+
+enum proxy_word { PROXY_PASSWORD_FILE, PROXY_CA, PROXY_ISOLATE, PROXY_BALANCE, PROXY_WORDS };
+
+static const struct word proxy_words[] = {
+    {"password-file", PROXY_PASSWORD_FILE},
+    {"ca", PROXY_CA},
+    {"isolate", PROXY_ISOLATE},
+    {"balance", PROXY_BALANCE},
+    {NULL, 0},
+};
+
+static void use_word(struct parser *p, const struct token *t, enum proxy_word word,
+    struct policy_proxy *proxy, struct policy_member *m)
+{
+	const struct word *w = NULL;
+
+	switch (word) {
+	case PROXY_PASSWORD_FILE:
+		if (parse_path(p, t + 1, "the name of a file with USER:PASSWORD"))
+			m->password_file = t[1].text;
+		break;
+	case PROXY_CA:
+		if (parse_path(p, t + 1, "the name of a file with certificates in PEM"))
+			m->ca = t[1].text;
+		break;
+	case PROXY_ISOLATE:
+		w = parse_keyword(p, t + 1, proxy_isolations, "isolation");
+		m->isolation = w ? (enum isolation)w->value : ISOLATE_NOTHING;
+		break;
+	case PROXY_BALANCE:
+		w = parse_keyword(p, t + 1, proxy_balances, "balance");
+		if (w && parse_once(p, &proxy->balance_at, t))
+			proxy->balance = (enum balance)w->value;
+		break;
+	case PROXY_WORDS:
+		break;
+	}
+}
+
+/* Of the words that `seen` has: do they go together, and with the URLs? */
+static void check_member(struct parser *p, const struct policy_member *m,
+    const struct token *const seen[static PROXY_WORDS])
+{
+	const struct url *last = &m->hops[m->n_hops - 1];
+	const bool speaks_socks5 = last->scheme >= URL_SOCKS5 && last->scheme <= URL_SOCKS5_TLS;
+
+	if (seen[PROXY_CA] && !m->tls)
+		parse_fail(p, seen[PROXY_CA], "socks5+tls:// or https://",
+		    "'ca' is about certificates, and no TLS is spoken to these proxies");
+	if (seen[PROXY_PASSWORD_FILE] && last->has_password)
+		parse_fail(p, seen[PROXY_PASSWORD_FILE], NULL,
+		    "the URL of the last proxy has a password already");
+	if (!seen[PROXY_ISOLATE])
+		return;
+	if (!speaks_socks5)
+		parse_fail(p, seen[PROXY_ISOLATE], NULL,
+		    "'isolate' is about credentials of SOCKS5, which the last proxy does not "
+		    "speak");
+	else if (last->has_user || last->has_password || seen[PROXY_PASSWORD_FILE])
+		parse_fail(p, seen[PROXY_ISOLATE], NULL,
+		    "'isolate' makes credentials, and the last proxy has some already");
+}
+
+static void read_member(
+    struct parser *p, const struct token *t, struct policy_proxy *proxy, struct policy_member *m)
+{
+	const struct token *seen[PROXY_WORDS] = {NULL};
+
+	t = read_chain(p, t, m);
+	while (t && t->kind != TOKEN_END) {
+		const struct word *w = parse_keyword(p, t, proxy_words, "word");
+
+		if (!w)
+			return;
+		if (seen[w->value]) {
+			parse_once(p,
+			    &(struct position){
+				.file = seen[w->value]->at.file, .line = seen[w->value]->at.line},
+			    t);
+			return;
+		}
+		seen[w->value] = t;
+		use_word(p, t, (enum proxy_word)w->value, proxy, m);
+		if (t[1].kind == TOKEN_END)
+			return;
+		t += 2;
+	}
+	if (t && m->hops)
+		check_member(p, m, seen);
+}
+
+/* ---- the statement ---- */
+
+/* The group of that name, perhaps a new one. NULL after a mistake. */
+static struct policy_proxy *find_group(struct parser *p, const struct token *t)
+{
+	struct policy *policy = p->policy;
+	struct definition *d = define_name_again(p, NAMES_PROXY, t,
+	    "a name and a URL, such as: proxy edge socks5h://edge.example.net:1080");
+	struct policy_proxy *list;
+
+	if (!d)
+		return NULL;
+	if (d->is_proxy)
+		return &policy->proxies[d->proxy];
+	list = arena_append(&p->arena, policy->proxies, policy->n_proxies, sizeof(*list));
+	if (!list)
+		return NULL;
+	policy->proxies = list;
+	d->is_proxy = true;
+	d->proxy = policy->n_proxies++;
+	list[d->proxy] = (struct policy_proxy){.name = d->name};
+	return &list[d->proxy];
+}
+
+/* Several lines of one name are a group. */
+void define_proxy(struct parser *p, const struct token *t)
+{
+	struct policy_proxy *proxy = find_group(p, t + 1);
+	struct policy_member *list;
+
+	if (!proxy)
+		return;
+	if (proxy->n_members == POLICY_MEMBERS_MAX) {
+		parse_fail(p, t, NULL, "a group of more than %d proxies", POLICY_MEMBERS_MAX);
+		return;
+	}
+	list = arena_append(&p->arena, proxy->members, proxy->n_members, sizeof(*list));
+	if (!list)
+		return;
+	proxy->members = list;
+	list += proxy->n_members++;
+	*list = (struct policy_member){.n_hops = 0};
+	read_member(p, t + 2, proxy, list);
+}
+
+bool policy_sends_name(const struct decision *d)
+{
+	if (d->verdict != VERDICT_ALLOW || !d->via || !d->certain)
+		return false;
+	for (size_t i = 0; i < d->via->n_members; i++) {
+		const struct policy_member *m = &d->via->members[i];
+
+		if (!url_takes_names(&m->hops[m->n_hops - 1]))
+			return false;
+	}
+	return true;
+}
+
+/* ---- words of rules ---- */
+
+const struct token *proxies_parse_via(
+    struct parser *p, const struct token *t, struct policy_rule *rule)
+{
+	static const char expected[] = "a name that a 'proxy' statement defines, such as: proxy "
+				       "edge socks5h://edge.example.net:1080";
+	const struct definition *d;
+
+	if (!parse_word(p, t + 1, expected))
+		return NULL;
+	d = parse_lookup(p, NAMES_PROXY, t + 1);
+	if (!d) {
+		parse_undefined(p, NAMES_PROXY, t + 1, "proxy", expected);
+		return NULL;
+	}
+	if (t[2].kind == TOKEN_COMMA) {
+		parse_fail(p, t + 2, "several 'proxy' lines of one name",
+		    "a rule has one proxy, which may be a group");
+		return NULL;
+	}
+	rule->via = &p->policy->proxies[d->proxy];
+	return t + 2;
+}
+
+static const struct word credentials_words[] = {
+    {"forward", true},
+    {NULL, 0},
+};
+
+const struct token *proxies_parse_credentials(
+    struct parser *p, const struct token *t, struct policy_rule *rule)
+{
+	if (!parse_keyword(p, t + 1, credentials_words, "word"))
+		return NULL;
+	rule->forward_credentials = true;
+	p->policy->forwards_credentials = true;
+	return t + 2;
+}
+
+/* Whoever's password the URL has, it is not the client's: one of the two would be lost. */
+static bool has_credentials(const struct policy_proxy *proxy)
+{
+	for (size_t i = 0; i < proxy->n_members; i++) {
+		const struct policy_member *m = &proxy->members[i];
+		const struct url *last = &m->hops[m->n_hops - 1];
+
+		if (last->has_user || last->has_password || m->password_file ||
+		    m->isolation != ISOLATE_NOTHING)
+			return true;
+	}
+	return false;
+}
+
+/* So far datagrams go through no proxy; where none is named they are denied. */
+static void check_commands(struct parser *p, const struct token *t, const struct policy_rule *rule)
+{
+	const unsigned datagrams = 1u << COMMAND_UDP | 1u << COMMAND_MULTICAST;
+	struct policy_later *later;
+
+	if (!rule->via || (rule->commands & datagrams) == 0)
+		return;
+	while (!token_is(t, "via"))
+		t++;
+	later = parse_later(p, t);
+	if (later)
+		later->expected =
+		    "other commands than udp and multicast in the same rule: these go through no "
+		    "proxy yet";
+}
+
+void proxies_check(struct parser *p, const struct token *t, const struct policy_rule *rule)
+{
+	check_commands(p, t, rule);
+	if (!rule->forward_credentials)
+		return;
+	if (!rule->via)
+		parse_fail(p, t, "'via' and the name of a proxy",
+		    "'credentials forward' says what a proxy is given, and there is none");
+	else if (has_credentials(rule->via))
+		parse_fail(p, t, NULL,
+		    "'credentials forward' needs proxies that have none: '%.60s' has credentials",
+		    rule->via->name);
+}
