@@ -15,6 +15,7 @@ static const struct subcommand subcommands[] = {
     {"serve", serve_main, "run the proxy server"},
     {"check", check_main, "is a configuration right?"},
     {"explain", explain_main, "which rule would decide about a request?"},
+    {"connect", connect_main, "standard input and output through proxies, as netcat"},
     {"passwd", passwd_main, "set or remove a user's password in a password file"},
     {"bench", bench_main, "load a proxy, and tell what it does with it"},
     {NULL, NULL, NULL},

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* tabi connect: standard input and output through proxies. */
+#include "cli/connect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cli/main.h"
+#include "net/sockaddr.h"
+#include "proto/err.h"
+
+/* ---- what is said ---- */
+
+static void say(const struct connect_options *o, const char *text, const char *advice)
+{
+	fprintf(stderr, "%s: %s\n", o->proxies.me, text);
+	if (advice)
+		fprintf(stderr, "%s: (%s)\n", o->proxies.me, advice);
+}
+
+static int trouble(const struct connect_options *o, const char *what, int err)
+{
+	fprintf(stderr, "%s: %s: %s\n", o->proxies.me, what, strerror(-err));
+	return VERDICT_LOCAL;
+}
+
+int connect_complain(
+    const struct connect_options *o, const struct chain_result *failed, bool waiting)
+{
+	static const enum command commands[] = {
+	    [CONNECT_STREAM] = COMMAND_CONNECT,
+	    [CONNECT_UDP] = COMMAND_UDP,
+	    [CONNECT_LISTEN] = COMMAND_BIND,
+	    [CONNECT_SCAN] = COMMAND_CONNECT,
+	};
+	const struct verdict_request request = {
+	    .hops = o->proxies.hop,
+	    .n_hops = o->proxies.n,
+	    .command = commands[o->mode],
+	    .target = &o->target,
+	    .waiting = waiting,
+	    .timeout_ms = o->timeout_ms,
+	};
+	struct verdict v;
+
+	verdict_of(&v, &request, failed);
+	say(o, v.text, v.advice);
+	return v.status;
+}
+
+static int broken(const struct connect_options *o, int err, enum pump_place place, const char *why)
+{
+	if (place == PUMP_STDIN)
+		return trouble(o, "standard input", err);
+	/* Whoever does not want more need not be told so. */
+	if (place == PUMP_STDOUT && err == -EPIPE)
+		return VERDICT_LOCAL;
+	if (place == PUMP_STDOUT)
+		return trouble(o, "standard output", err);
+	if (err == ERR_IDLE) {
+		say(o, "nothing moved for the time of --idle", NULL);
+		return VERDICT_TIMEOUT;
+	}
+	fprintf(stderr, "%s: the connection broke: %s%s%s\n", o->proxies.me,
+	    err > -1000 ? strerror(-err) : err_text(err), why ? ": " : "", why ? why : "");
+	return VERDICT_CUT;
+}
+
+int connect_tell_end(const struct connect_options *o, int err, enum pump_place place,
+    const char *why, uint64_t up, uint64_t down)
+{
+	int status = err ? broken(o, err, place, why) : VERDICT_OK;
+
+	if (o->verbose)
+		fprintf(stderr, "%s: over: %" PRIu64 " bytes up, %" PRIu64 " down\n", o->proxies.me,
+		    up, down);
+	return status;
+}
+
+/* ---- the loop ---- */
+
+int connect_loop_init(struct connect_loop *l, const struct connect_options *o)
+{
+	const struct resolver_options defaults = {.servers = NULL};
+	int err = loop_init(&l->loop);
+
+	if (err)
+		return trouble(o, "the event loop", err);
+	err = resolver_new(&l->resolver, &l->loop, &defaults);
+	if (!err)
+		return 0;
+	loop_fini(&l->loop);
+	return trouble(o, "the resolver", err);
+}
+
+void connect_loop_fini(struct connect_loop *l)
+{
+	resolver_free(l->resolver);
+	while (loop_turn(&l->loop, true))
+		;
+	loop_fini(&l->loop);
+}
+
+/* ---- one connection ---- */
+
+struct opening {
+	const struct connect_options *o;
+	struct chain_result result;
+	bool listening; /* it was told so */
+	struct loop *loop;
+};
+
+static void tell_listening(const struct connect_options *o, const struct addr *bound)
+{
+	char text[ADDR_TEXT_MAX];
+
+	fprintf(stderr, "%s: listening on %s\n", o->proxies.me, addr_format(bound, text));
+}
+
+static void on_way(void *ctx, const struct chain_result *r)
+{
+	struct opening *opening = ctx;
+
+	if (r->err == ERR_OK && r->listening) {
+		tell_listening(opening->o, &r->bound);
+		opening->listening = true;
+		return;
+	}
+	opening->result = *r;
+	loop_stop(opening->loop);
+}
+
+static void tell_way(const struct connect_options *o, const struct chain_result *r)
+{
+	char proxy[1024], first[IP_TEXT_MAX], bound[ADDR_TEXT_MAX];
+	struct addr local;
+
+	if (o->mode == CONNECT_LISTEN)
+		fprintf(stderr, "%s: connection from %s\n", o->proxies.me,
+		    addr_format(&r->bound, bound));
+	if (!o->verbose)
+		return;
+	if (o->proxies.n > 0) {
+		url_format(&o->proxies.hop[0], proxy, sizeof(proxy));
+		fprintf(stderr, "%s: %s is at %s; the last proxy says it is at %s\n", o->proxies.me,
+		    proxy, ip_format(&r->proxy, first), addr_format(&r->bound, bound));
+	} else {
+		local = socket_local_addr(r->fd);
+		fprintf(
+		    stderr, "%s: connected from %s\n", o->proxies.me, addr_format(&local, bound));
+	}
+}
+
+/* Returns 0 with what was opened, or an exit status with what is wrong printed. */
+static int open_way(const struct connect_options *o, struct chain_result *ret_result)
+{
+	static const enum command commands[] = {
+	    [CONNECT_STREAM] = COMMAND_CONNECT,
+	    [CONNECT_UDP] = COMMAND_UDP,
+	    [CONNECT_LISTEN] = COMMAND_BIND,
+	};
+	struct connect_loop l;
+	struct opening opening = {.o = o, .loop = &l.loop};
+	const struct addr nobody = {.kind = ADDR_NONE};
+	struct way_options way;
+	struct way *started;
+	int status = connect_loop_init(&l, o);
+
+	if (status)
+		return status;
+	way = (struct way_options){
+	    .loop = &l.loop,
+	    .resolver = l.resolver,
+	    .proxies = &o->proxies,
+	    .command = commands[o->mode],
+	    /* A client of UDP does not know yet from where its datagrams come. */
+	    .target = o->mode == CONNECT_UDP && o->proxies.n > 0 ? nobody : o->target,
+	    .timeout_ms = o->timeout_ms,
+	    .fn = on_way,
+	    .ctx = &opening,
+	};
+	if (way_start(&started, &way, &opening.result) == 0)
+		loop_run(&l.loop);
+	connect_loop_fini(&l);
+	*ret_result = opening.result;
+	if (ret_result->err)
+		return connect_complain(o, ret_result, opening.listening);
+	tell_way(o, ret_result);
+	return 0;
+}
+
+static int pump(const struct connect_options *o, const struct chain_result *r)
+{
+	struct pump p = {
+	    .fd = r->fd,
+	    .layer = r->layer,
+	    .limits = {.idle_ms = o->idle_ms, .quit_ms = o->quit_ms},
+	};
+	int err = pump_run(&p);
+	int status =
+	    connect_tell_end(o, err, p.place, r->layer ? r->layer->why : NULL, p.up, p.down);
+
+	layer_free(r->layer);
+	close(r->fd);
+	return status;
+}
+
+/* As ssh's ProxyUseFdpass wants it: one byte, and the descriptor with it. */
+static int pass_fd(const struct connect_options *o, int fd)
+{
+	char byte = 0;
+	struct iovec one = {.iov_base = &byte, .iov_len = 1};
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.space = {0}};
+	struct msghdr message = {
+	    .msg_iov = &one,
+	    .msg_iovlen = 1,
+	    .msg_control = control.space,
+	    .msg_controllen = sizeof(control.space),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+	int status = VERDICT_OK;
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	/* As whoever gets it would have made it. */
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	if (sendmsg(STDOUT_FILENO, &message, MSG_NOSIGNAL) < 0)
+		status = trouble(o, "standard output takes no descriptor", -errno);
+	close(fd);
+	return status;
+}
+
+static int go(struct connect_options *o)
+{
+	struct chain_result r;
+	int status;
+
+	if (o->mode == CONNECT_SCAN)
+		return connect_scan(o);
+	status = open_way(o, &r);
+	/* They are nobody's business from here on; what is left is for messages. */
+	for (size_t i = 0; i < o->proxies.n; i++)
+		explicit_bzero(o->proxies.hop[i].password, sizeof(o->proxies.hop[i].password));
+	if (status)
+		return status;
+	if (o->mode == CONNECT_UDP)
+		return connect_datagrams(o, &r);
+	return o->pass_fd ? pass_fd(o, r.fd) : pump(o, &r);
+}
+
+int connect_main(int argc, char **argv)
+{
+	struct connect_options o;
+	int status;
+
+	signal(SIGPIPE, SIG_IGN);
+	status = stdio_fill();
+	if (status) {
+		fprintf(stderr, "%s: /dev/null: %s\n", argv[0], strerror(-status));
+		return VERDICT_LOCAL;
+	}
+	status = connect_options_read(&o, argc, argv);
+	if (status < 0)
+		status = go(&o);
+	connect_options_free(&o);
+	return status;
+}
