@@ -113,6 +113,7 @@ struct opening {
 	const struct connect_options *o;
 	struct chain_result result;
 	bool listening; /* it was told so */
+	char why[256];  /* of `result` */
 	struct loop *loop;
 };
 
@@ -133,6 +134,10 @@ static void on_way(void *ctx, const struct chain_result *r)
 		return;
 	}
 	opening->result = *r;
+	if (r->why) {
+		snprintf(opening->why, sizeof(opening->why), "%s", r->why);
+		opening->result.why = opening->why;
+	}
 	loop_stop(opening->loop);
 }
 
@@ -187,8 +192,11 @@ static int open_way(const struct connect_options *o, struct chain_result *ret_re
 	};
 	if (way_start(&started, &way, &opening.result) == 0)
 		loop_run(&l.loop);
-	connect_loop_fini(&l);
 	*ret_result = opening.result;
+	/* A thread that waits for a KDC is not waited for. */
+	if (opening.result.err == ERR_CONNECT_TIMEOUT && o->proxies.gss)
+		_exit(connect_complain(o, ret_result, false));
+	connect_loop_fini(&l);
 	if (ret_result->err)
 		return connect_complain(o, ret_result, opening.listening);
 	tell_way(o, ret_result);

@@ -214,7 +214,7 @@ static int read_target(struct connect_options *o, int argc, char **argv)
 
 static bool has_layer(const struct proxies *p)
 {
-	return p->tls;
+	return p->tls || (p->gss && p->gss->level != GSS_LEVEL_CLEAR);
 }
 
 /* Options that mean nothing in a mode are refused. */
@@ -234,7 +234,8 @@ static int check_way(struct connect_options *o)
 	if (o->mode == CONNECT_LISTEN && o->proxies.direct)
 		return wrong(o, "--listen", "only a proxy can listen for us");
 	if (o->pass_fd && has_layer(&o->proxies))
-		return wrong(o, "--pass-fd", "what TLS needs to know cannot be handed over");
+		return wrong(
+		    o, "--pass-fd", "what TLS and GSS-API need to know cannot be handed over");
 	if (o->mode == CONNECT_UDP && o->proxies.n > 1)
 		return wrong(o, "--udp",
 		    "takes one proxy: datagrams for the last of several would go to it past the "

@@ -104,8 +104,10 @@ static int read_input(struct datagrams *d)
 /* Is it from whom we talk to? Proxies say by which address a name was found. */
 static bool is_theirs(struct datagrams *d, const struct addr *from)
 {
-	if (from->kind != ADDR_IP || from->port != d->o->target.port)
-		return from->kind == ADDR_NAME && d->o->target.kind == ADDR_NAME;
+	if (from->port != d->o->target.port)
+		return false;
+	if (from->kind != ADDR_IP)
+		return d->o->target.kind == ADDR_NAME;
 	if (!d->known) {
 		d->known = true;
 		d->sender = *from;
@@ -185,9 +187,10 @@ static int turn(struct datagrams *d)
 	    [AT_RELAY] = {.fd = d->left > 0 ? -1 : d->fd, .events = POLLIN},
 	    [AT_CONTROL] = {.fd = d->control, .events = POLLIN},
 	};
+	const bool pending = layer_pending(d->layer);
 	int err = 0;
 
-	if (poll(fds, N_PLACES, pump_time_left(&d->limits)) < 0)
+	if (poll(fds, N_PLACES, pending ? 0 : pump_time_left(&d->limits)) < 0)
 		return 0;
 	if (fds[AT_OUTPUT].revents & (POLLERR | POLLHUP | POLLNVAL))
 		return fail(d, PUMP_STDOUT, -EPIPE);
@@ -197,7 +200,7 @@ static int turn(struct datagrams *d)
 		err = write_output(d);
 	if (!err && fds[AT_RELAY].revents)
 		err = receive(d);
-	if (!err && fds[AT_CONTROL].revents)
+	if (!err && (fds[AT_CONTROL].revents || pending))
 		err = hear_control(d);
 	return err;
 }

@@ -37,6 +37,15 @@ bool proxies_take(struct proxies *p, int option)
 	case PROXIES_KEY:
 		p->key = optarg;
 		return true;
+	case PROXIES_GSSAPI:
+		p->level = optarg;
+		return true;
+	case PROXIES_GSSAPI_SERVICE:
+		p->gssapi.service = optarg;
+		return true;
+	case PROXIES_GSSAPI_NEC:
+		p->gssapi.nec = true;
+		return true;
 	default:
 		return false;
 	}
@@ -298,6 +307,45 @@ static int get_tls(struct proxies *p)
 	return 0;
 }
 
+/* ---- GSS-API ---- */
+
+static bool speaks_socks5(const struct url *url)
+{
+	return url->scheme == URL_SOCKS5 || url->scheme == URL_SOCKS5H ||
+	       url->scheme == URL_SOCKS5_TLS;
+}
+
+static int get_gss(struct proxies *p)
+{
+	static const char *const levels[] = {
+	    [GSS_LEVEL_CLEAR] = "none",
+	    [GSS_LEVEL_INTEGRITY] = "integrity",
+	    [GSS_LEVEL_CONFIDENTIAL] = "confidentiality",
+	    [GSS_LEVEL_PER_MESSAGE] = "any",
+	};
+	bool wanted = false;
+	size_t level = 0;
+
+	if (!p->level)
+		return p->gssapi.nec || p->gssapi.service
+			   ? wrong(p, p->gssapi.nec ? "--gssapi-nec" : "--gssapi-service",
+				 "means nothing without --gssapi")
+			   : 0;
+	for (size_t i = 0; i < p->n; i++)
+		wanted |= speaks_socks5(&p->hop[i]);
+	if (!wanted)
+		return wrong(p, "--gssapi", "no proxy of the chain speaks SOCKS5");
+	while (level < sizeof(levels) / sizeof(levels[0]) && strcmp(p->level, levels[level]) != 0)
+		level++;
+	if (level == sizeof(levels) / sizeof(levels[0]))
+		return wrong(p, p->level, "expected integrity, confidentiality, any or none");
+	p->gssapi.level = (enum gss_level)level;
+	if (!p->gssapi.service)
+		p->gssapi.service = "rcmd";
+	p->gss = &p->gssapi;
+	return 0;
+}
+
 int proxies_read(struct proxies *p)
 {
 	int status = 0;
@@ -311,6 +359,8 @@ int proxies_read(struct proxies *p)
 		return wrong(p, "memory", strerror(ENOMEM));
 	if (!p->direct)
 		status = read_chain(p);
+	if (status == 0)
+		status = get_gss(p);
 	if (status == 0)
 		status = get_passwords(p);
 	return status == 0 ? get_tls(p) : status;

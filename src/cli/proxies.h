@@ -13,21 +13,23 @@
 #include <getopt.h>
 #include <stdbool.h>
 
-#include "net/tls.h"
+#include "net/chain.h"
 #include "proto/url.h"
 
 #define PROXIES_MAX 8
 
 struct proxies {
-	const char *me;          /* how complaints begin: "tabi connect" */
-	size_t n;                /* 0: directly */
-	struct url *hop;         /* [PROXIES_MAX]; proxies_free() wipes them */
-	struct tls_context *tls; /* NULL where none of them has TLS */
+	const char *me;                      /* how complaints begin: "tabi connect" */
+	size_t n;                            /* 0: directly */
+	struct url *hop;                     /* [PROXIES_MAX]; proxies_free() wipes them */
+	struct tls_context *tls;             /* NULL where none of them has TLS */
+	const struct chain_gss_options *gss; /* NULL: GSS-API is not offered */
 
 	/* As the options said; no use to others. */
 	char *urls;
 	bool direct, insecure;
-	const char *password_file, *ca, *certificate, *key;
+	const char *password_file, *ca, *certificate, *key, *level;
+	struct chain_gss_options gssapi;
 };
 
 /* For getopt_long(), between the caller's own. */
@@ -38,8 +40,11 @@ struct proxies {
 	    {"ca", required_argument, NULL, PROXIES_CA},                                           \
 	    {"insecure", no_argument, NULL, PROXIES_INSECURE},                                     \
 	    {"cert", required_argument, NULL, PROXIES_CERT},                                       \
+	    {"key", required_argument, NULL, PROXIES_KEY},                                         \
+	    {"gssapi", required_argument, NULL, PROXIES_GSSAPI},                                   \
+	    {"gssapi-service", required_argument, NULL, PROXIES_GSSAPI_SERVICE},                   \
 	{                                                                                          \
-		"key", required_argument, NULL, PROXIES_KEY                                        \
+		"gssapi-nec", no_argument, NULL, PROXIES_GSSAPI_NEC                                \
 	}
 
 enum proxies_option {
@@ -48,6 +53,9 @@ enum proxies_option {
 	PROXIES_INSECURE,
 	PROXIES_CERT,
 	PROXIES_KEY,
+	PROXIES_GSSAPI,
+	PROXIES_GSSAPI_SERVICE,
+	PROXIES_GSSAPI_NEC,
 };
 
 #define PROXIES_USAGE                                                                              \
@@ -61,7 +69,11 @@ enum proxies_option {
 	"      --ca FILE             whose certificates are trusted (else whom the system "        \
 	"trusts)\n"                                                                                \
 	"      --insecure            trust any certificate\n"                                      \
-	"      --cert FILE, --key FILE  our own certificate\n"
+	"      --cert FILE, --key FILE  our own certificate\n"                                     \
+	"      --gssapi LEVEL        offer GSS-API (Kerberos) to SOCKS5, and protect all by it:\n" \
+	"                            integrity, confidentiality, any or none\n"                    \
+	"      --gssapi-service NAME rcmd unless said\n"                                           \
+	"      --gssapi-nec          in NEC's form\n"
 
 /* Takes an option of getopt_long() if it is one of these; else returns false. */
 bool proxies_take(struct proxies *p, int option);

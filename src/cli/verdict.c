@@ -139,6 +139,12 @@ static struct failure auth_failure(const struct url *hop, int err)
 	    "write user:password@ in the URL, or user@ and the password elsewhere"};
 }
 
+static bool is_of_tls(int err)
+{
+	return err == ERR_TLS_HANDSHAKE || err == ERR_TLS_PLAIN || err == ERR_TLS_TRUNCATED ||
+	       err == ERR_TLS_BROKEN;
+}
+
 /* Of an error at `hop`, which is one of the chain. */
 static struct failure proxy_failure(const struct url *hop, const struct chain_result *f)
 {
@@ -152,7 +158,7 @@ static struct failure proxy_failure(const struct url *hop, const struct chain_re
 	case ERR_PROXY_TRUNCATED:
 	case -ECONNRESET:
 	case -EPIPE:
-		if (f->stage == CHAIN_AT_DIAL)
+		if (f->stage == CHAIN_AT_DIAL || f->stage == CHAIN_AT_TLS)
 			break;
 		return (struct failure){VERDICT_PROXY_BROKEN,
 		    "closed the connection instead of answering", check_scheme};
@@ -177,7 +183,7 @@ static struct failure proxy_failure(const struct url *hop, const struct chain_re
 	default:
 		break;
 	}
-	if (f->stage == CHAIN_AT_TLS)
+	if (f->stage == CHAIN_AT_TLS || is_of_tls(f->err))
 		return (struct failure){VERDICT_TLS, err_text(f->err), check_scheme};
 	if (f->stage == CHAIN_AT_DIAL)
 		return (struct failure){

@@ -82,6 +82,7 @@ static int start_chain(struct way *w, struct chain_result *ret_result)
 	    .target = w->o.target,
 	    .resolver = w->o.resolver,
 	    .tls = w->o.proxies->tls,
+	    .gss = w->o.proxies->gss,
 	    .whole_ms = (unsigned)w->o.timeout_ms,
 	    .fn = on_chain,
 	    .ctx = w,

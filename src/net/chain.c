@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/chain_gss.h"
 #include "net/dial.h"
 #include "proto/connect.h"
 #include "proto/err.h"
@@ -21,6 +22,7 @@ enum doing {
 	DOING_NAMES,  /* looks up names, `wait` is with the resolver or about to be */
 	DOING_DIAL,   /* `dial` is under way */
 	DOING_TLS,    /* the handshake of the layer on top; back to DOING_TALK */
+	DOING_GSS,    /* a context of GSS-API, on a thread; back to DOING_TALK */
 	DOING_TALK,   /* `machine` and the proxies talk */
 	DOING_WAIT,   /* BIND: `fn` was told where it is listened, the peer is awaited */
 	DOING_NOTHING /* over */
@@ -58,8 +60,12 @@ struct chain {
 	struct connect machine;
 	uint8_t *in; /* owned; from the proxies, not yet understood: in_len of in_cap bytes */
 	size_t in_len, in_cap;
-	uint8_t out[CONNECT_OUTPUT_MAX]; /* to be sent, from out_at on; may hold credentials */
+	uint8_t said[CONNECT_OUTPUT_MAX]; /* by the machine; may hold credentials */
+	uint8_t *out;                     /* to be sent, from out_at on: `said`, or `gss`'s */
 	size_t out_at, out_len;
+	struct chain_gss *gss; /* owned; NULL where it is not offered */
+	enum gss_level gss_level;
+	bool gss_nec;
 	bool starts_tls; /* once that is sent */
 	int send_err;    /* the proxy takes no more; what it has said before counts first */
 
@@ -170,6 +176,7 @@ static void let_go(struct chain *c)
 {
 	if (--c->closing > 0)
 		return;
+	chain_gss_free(c->gss);
 	/* The URLs have passwords. */
 	explicit_bzero(c, offsetof(struct chain, hops) + c->n_hops * sizeof(c->hops[0]));
 	free(c);
@@ -193,6 +200,7 @@ static void chain_end(struct chain *c)
 	c->doing = DOING_NOTHING;
 	resolve_cancel(&c->wait);
 	dial_cancel(c->dial);
+	chain_gss_cancel(c->gss);
 	layer_free(c->layer);
 	if (c->watching)
 		watch_close(&c->watch, on_watch_closed);
@@ -242,6 +250,13 @@ static enum chain_stage stage_of(const struct chain *c)
 		   : CHAIN_AT_REPLY;
 }
 
+static const char *why_of(const struct chain *c)
+{
+	const char *why = chain_gss_why(c->gss);
+
+	return why || !c->layer ? why : c->layer->why;
+}
+
 static struct chain_result result_of(const struct chain *c, int err)
 {
 	return (struct chain_result){
@@ -249,7 +264,7 @@ static struct chain_result result_of(const struct chain *c, int err)
 	    .stage = stage_of(c),
 	    .hop = c->doing == DOING_NAMES ? c->naming : c->machine.hop,
 	    .code = c->machine.err ? c->machine.code : -1,
-	    .why = c->layer ? c->layer->why : NULL,
+	    .why = why_of(c),
 	    .fd = -1,
 	    .proxy = c->proxy,
 	};
@@ -389,6 +404,7 @@ static int send_out(struct chain *c)
 	}
 	/* It may hold a password. */
 	explicit_bzero(c->out, c->out_len);
+	c->out = c->said;
 	c->out_at = c->out_len = 0;
 	return c->send_err ? 0 : layer_flush(c->layer);
 }
@@ -417,13 +433,16 @@ static int make_room(struct chain *c, size_t want)
 static enum connect_event step(struct chain *c, bool ended)
 {
 	struct wire_reader in = wire_reader_of(c->in, c->in_len);
-	struct wire_writer out = wire_writer_of(c->out, sizeof(c->out));
+	struct wire_writer out = wire_writer_of(c->said, sizeof(c->said));
 	enum connect_event event =
 	    ended ? connect_eof(&c->machine, &in) : connect_step(&c->machine, &in, &out);
 
+	if (c->gss && c->machine.token_len > 0)
+		chain_gss_take(c->gss, c->in + in.pos - c->machine.token_len, c->machine.token_len);
 	if (in.pos > 0)
 		memmove(c->in, c->in + in.pos, c->in_len - in.pos);
 	c->in_len -= in.pos;
+	c->out = c->said;
 	c->out_len = out.len;
 	return event;
 }
@@ -456,6 +475,7 @@ static int dial_again(struct chain *c)
 {
 	layer_free(c->layer);
 	c->layer = NULL;
+	chain_gss_forget(c->gss);
 	watch_set(&c->watch, 0);
 	close(c->fd);
 	c->fd = -1;
@@ -476,6 +496,64 @@ static void fail_or_retry(struct chain *c)
 		fail(c, err);
 }
 
+/* ---- GSS-API ---- */
+
+static void talk(struct chain *c);
+
+static void on_context(void *ctx)
+{
+	struct chain *c = ctx;
+	struct wire_writer out;
+	int err = chain_gss_context(c->gss, &c->machine, &out);
+
+	c->doing = DOING_TALK;
+	if (err) {
+		fail(c, err);
+		return;
+	}
+	c->out = out.data;
+	c->out_len = out.len;
+	c->next = NEXT_STEP;
+	talk(c);
+}
+
+/* Meanwhile the proxy is not heard. */
+static int begin_context(struct chain *c)
+{
+	const bool datagrams = c->command == COMMAND_UDP && c->machine.hop + 1 == c->n_hops;
+	char host[ADDR_NAME_MAX + 1];
+
+	c->doing = DOING_GSS;
+	watch_set(&c->watch, 0);
+	return chain_gss_begin(
+	    c->gss, c->loop, host_of(&c->hosts[c->machine.hop], host), datagrams, on_context, c);
+}
+
+static enum next act_gss(struct chain *c, enum connect_event event)
+{
+	enum next next = NEXT_STEP;
+	struct wire_writer out;
+	bool taken;
+	int err = ERR_PROXY_PROTOCOL;
+
+	if (event == CONNECT_GSS_CONTEXT && c->gss) {
+		err = begin_context(c);
+		next = NEXT_NONE;
+	} else if (event == CONNECT_GSS_LEVEL && c->gss) {
+		err = chain_gss_level(c->gss, &c->machine, &out);
+		c->out = out.data;
+		c->out_len = out.len;
+	} else if (event == CONNECT_GSS_ANSWER && c->gss) {
+		err = chain_gss_answer(
+		    c->gss, &c->machine, c->fd, &c->layer, c->in, c->in_len, &taken);
+		c->in_len = taken ? 0 : c->in_len;
+	}
+	if (!err)
+		return next;
+	fail(c, err);
+	return NEXT_NONE;
+}
+
 /* Does what the machine says. */
 static enum next act(struct chain *c, enum connect_event event)
 {
@@ -494,9 +572,7 @@ static enum next act(struct chain *c, enum connect_event event)
 		fail_or_retry(c);
 		break;
 	default:
-		/* GSS-API was not offered. */
-		fail(c, ERR_PROXY_PROTOCOL);
-		break;
+		return act_gss(c, event);
 	}
 	return NEXT_NONE;
 }
@@ -613,6 +689,8 @@ static int dial(struct chain *c)
 	connect_init(&c->machine, c->hops, c->n_hops, c->command, &c->target);
 	connect_set_forms(&c->machine, c->forms, c->n_forms);
 	connect_send_early(&c->machine, c->early & CONNECT_EARLY_REQUEST);
+	if (c->gss)
+		connect_use_gss(&c->machine, c->gss_level, c->gss_nec);
 	return dial_start(&c->dial, c->loop, c->ips, n, port, on_dialled, c);
 }
 
@@ -705,6 +783,7 @@ static struct chain *chain_new(struct loop *loop, const struct chain_options *o)
 	c->refuses = o->refuses;
 	c->resolver = o->resolver;
 	c->tls = o->tls;
+	c->out = c->said;
 	c->proxy_ms = o->proxy_ms;
 	c->whole_ms = o->whole_ms;
 	c->began = loop_now(loop);
@@ -738,6 +817,16 @@ static int copy_forms(struct chain *c, const struct chain_options *o)
 	return 0;
 }
 
+static int use_gss(struct chain *c, const struct chain_gss_options *o)
+{
+	if (!o)
+		return 0;
+	c->gss_level = o->level;
+	c->gss_nec = o->nec;
+	c->gss = chain_gss_new(o->service);
+	return c->gss ? 0 : -ENOMEM;
+}
+
 int chain_start(struct chain **ret_chain, struct loop *loop, const struct chain_options *options,
     struct chain_result *ret_failed)
 {
@@ -748,6 +837,8 @@ int chain_start(struct chain **ret_chain, struct loop *loop, const struct chain_
 	if (!c)
 		return err;
 	err = copy_forms(c, options);
+	if (!err)
+		err = use_gss(c, options->gss);
 	if (!err)
 		err = find_names(c);
 	if (err) {

@@ -32,6 +32,7 @@
 #include "net/tls.h"
 #include "proto/accept.h"
 #include "proto/connect.h"
+#include "proto/gss.h"
 #include "proto/url.h"
 
 /* How far it came with the hop at `hop`. */
@@ -53,7 +54,7 @@ struct chain_result {
 	enum chain_stage stage;
 	size_t hop; /* from 0 */
 	int code;   /* what the proxy said (REP, CD, HTTP status, method, RFC 1929 status), or -1 */
-	const char *why; /* more about it, static text; or NULL */
+	const char *why; /* more about it, for the time of the call; or NULL */
 	/* Where it is ERR_OK: */
 	bool listening;      /* the first of the two of BIND */
 	int fd;              /* the receiver's from now on (not of `listening`), else -1 */
@@ -79,6 +80,13 @@ enum chain_blame chain_blame(const struct chain_result *failed, size_t n_hops);
  */
 int chain_error(const struct chain_result *failed, size_t n_hops);
 
+/* GSS-API, offered to every hop that speaks SOCKS5. */
+struct chain_gss_options {
+	enum gss_level level; /* a weaker one is an error */
+	bool nec;             /* in NEC's form, where the level is not wrapped */
+	const char *service;  /* of whom a ticket is presented: "rcmd"; borrowed until the end */
+};
+
 typedef void chain_fn(void *ctx, const struct chain_result *result);
 
 struct chain_options {
@@ -89,8 +97,9 @@ struct chain_options {
 	const struct addr *forms; /* other forms of it: see connect_set_forms(); copied */
 	size_t n_forms;
 	unsigned early; /* enum connect_early; but CONNECT_EARLY_STREAM is not for here */
-	struct resolver *resolver; /* outlives the chain; NULL: names are ERR_RESOLVER */
-	struct tls_context *tls;   /* for hops that want it; NULL: they fail */
+	struct resolver *resolver;           /* outlives the chain; NULL: names are ERR_RESOLVER */
+	struct tls_context *tls;             /* for hops that want it; NULL: they fail */
+	const struct chain_gss_options *gss; /* NULL: it is not offered */
 	/* In milliseconds; 0: none. `proxy_ms` ends with the last proxy's having been asked (the
 	 * destination may be slow, a proxy may not), `whole_ms` with its first answer. */
 	unsigned proxy_ms, whole_ms;

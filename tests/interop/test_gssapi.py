@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from harness import certs, gss, kdc, mcast, socks, tabi as program_under_test, udp
+from harness import certs, connect, gss, kdc, mcast, socks, tabi as program_under_test, udp
 from harness.config import HEAD, PROXY, local
 from harness.tabi import check_memory, wait_until
 from interop_helpers import OUTSIDE, PAGE, PASSWORD
@@ -998,17 +998,13 @@ def test_no_key_is_told(tabi, kerberos):
 
 
 
-# ---- our own client: proto/connect, net/gss
-
-CLIENT = os.path.join(os.path.dirname(program_under_test.BINARY), "tests", "client", "client")
+# ---- our own client: tabi connect
 
 
-def through(chain, *options, data=b"", code=0):
-    done = subprocess.run(
-        [CLIENT, *options, chain, "127.0.0.1:7000"], input=data, capture_output=True, timeout=60
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout if code == 0 else done.stderr.decode()
+def through(chain, *options, data=b"", code=connect.OK):
+    done = connect.connect("-x", chain, *options, "127.0.0.1:7000", data=data, timeout=60)
+    connect.check(done, code)
+    return done.stdout if code == connect.OK else done.stderr.decode()
 
 
 def reverse(sock):
@@ -1031,7 +1027,8 @@ def test_our_client(tabi, kerberos, target, asked, agreed, nec):
     target(reverse)
     program = tabi(local(auth(kerberos, ALL_LEVELS + " nec" * nec)))
     data = random.Random(4).randbytes(MIB + 1)
-    options = ("--gss", str(asked), *["--nec"] * nec)
+    word = ("none", "integrity", "confidentiality", "any")[asked]
+    options = ("--gssapi", word, *["--gssapi-nec"] * nec)
     assert through("socks5h://localhost:1080", *options, data=data) == data[::-1]
     line = wait_end(program, "done", user=ALICE)
     assert line["protection"] == agreed
@@ -1040,27 +1037,54 @@ def test_our_client(tabi, kerberos, target, asked, agreed, nec):
 @pytest.mark.case("G4")
 def test_our_client_is_refused(tabi, kerberos, target):
     tabi(local(auth(kerberos, "service rcmd level integrity")))
-    for options in (("--gss", "0"), ("--gss", "1", "--service", "socks"), ("--gss", "1", "--nec")):
-        assert through("socks5h://localhost:1080", *options, code=1).startswith("proxy-auth")
+    integrity = ("--gssapi", "integrity")
+    service = (*integrity, "--gssapi-service", "socks")
+    for options in (("--gssapi", "none"), service, (*integrity, "--gssapi-nec")):
+        assert "did not accept" in through("socks5h://localhost:1080", *options, code=connect.AUTH)
     # No such service, so no ticket; and no GSS-API at all.
     assert "not found" in through(
-        "socks5h://localhost:1080", "--gss", "1", "--service", "nobody", code=1)  # fmt: skip
-    assert "no-method" in through("socks5h://localhost:1080", code=1)
+        "socks5h://localhost:1080", *integrity, "--gssapi-service", "nobody", code=connect.AUTH)  # fmt: skip
+    assert "wants to know who we are" in through("socks5h://localhost:1080", code=connect.AUTH)
 
 
 def test_our_client_takes_no_less(tabi, kerberos, target):
     """A stronger level is fine."""
     target(reverse)
     tabi(local(auth(kerberos, "level confidential")))
-    assert through("socks5h://localhost:1080", "--gss", "1", data=b"abc") == b"cba"
+    assert through("socks5h://localhost:1080", "--gssapi", "integrity", data=b"abc") == b"cba"
 
 
 def test_our_client_is_granted_less(tabi, kerberos, target):
     """It leaves, whatever the server might send it."""
     goal = target(reverse)
     tabi(local(auth(kerberos, "level integrity")))
-    assert through("socks5h://localhost:1080", "--gss", "2", code=1).startswith("bad-level")
+    options = ("--gssapi", "confidentiality")
+    assert "level of protection" in through("socks5h://localhost:1080", *options, code=connect.AUTH)
     assert goal.accepted == 0
+
+
+@pytest.mark.parametrize("word", ("none", "integrity", "confidentiality"))
+def test_our_client_sends_datagrams(tabi, kerberos, echo, word):
+    """Each of them protected as the connection is."""
+    program = tabi(local(auth(kerberos, ALL_LEVELS)))
+    options = ("-u", "-q", "1", "--gssapi", word)
+    assert through("socks5h://localhost:1080", *options, data=b"datagram") == b"datagram"
+    assert [data for data, _ in echo.seen] == [b"datagram"]
+    wait_end(program, "done", user=ALICE, command="udp")
+
+
+def test_our_client_waits_for_a_peer(tabi, kerberos):
+    tabi(local(auth(kerberos)))
+    words = ("-l", "-x", "socks5h://localhost:1080", "--gssapi", "any", "--peer", "127.0.0.2")
+    with connect.start(*words) as p:
+        port = int(p.stderr.readline().decode().rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.2", 0)) as peer:
+            peer.sendall(b"to the client")
+            assert p.stdout.read(13) == b"to the client"
+            p.stdin.write(b"to the peer")
+            p.stdin.close()
+            assert socks.recv_end(peer) == (b"to the peer", "eof")
+        assert p.wait(10) == connect.OK
 
 
 def test_chain_of_two(tabi, kerberos, target):
@@ -1070,7 +1094,7 @@ def test_chain_of_two(tabi, kerberos, target):
     second = tabi(local(auth(kerberos)).replace(":1080", ":1081"))
     data = random.Random(5).randbytes(MIB)
     chain = "socks5h://localhost:1080,socks5h://localhost:1081"
-    assert through(chain, "--gss", "2", data=data) == data[::-1]
+    assert through(chain, "--gssapi", "confidentiality", data=data) == data[::-1]
     for program in (first, second):
         assert wait_end(program, "done", user=ALICE)["protection"] == "confidential"
 
@@ -1109,6 +1133,6 @@ def test_inside_tls(tabi, kerberos, target, tmp_path):
     files = " ".join(map(str, ca.server()))
     program = tabi(local(auth(kerberos), f"listen 127.0.0.1:1443 tls {files}"))
     data = random.Random(6).randbytes(MIB)
-    options = ("--gss", "2", "--ca", ca.pem)
+    options = ("--gssapi", "confidentiality", "--ca", ca.pem)
     assert through("socks5+tls://localhost:1443", *options, data=data) == data[::-1]
     assert wait_end(program, "done", user=ALICE)["protection"] == "confidential"
