@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The system's sockets, as little as is needed: os_posix.c or os_winsock.c, chosen by the build.
+ * Errors are -errno, also where the system counts its errors otherwise; -EAGAIN is the one word for
+ * "not now". No socket here blocks, and none is left to a program that is started.
+ */
+#ifndef TABI_LIB_OS_H
+#define TABI_LIB_OS_H
+
+#include "tabi.h"
+
+/* Before the first socket; to call it again costs nothing. Returns 0 or an error. */
+int os_start(void);
+
+/* Milliseconds that never run back. */
+uint64_t os_now(void);
+
+/* Up to `cap` addresses of a host in the system's order (getaddrinfo(): it blocks). Returns how
+ * many; 0 where there are none. */
+int os_resolve(const char *host, struct tabi_address *ret_addresses, int cap);
+
+/* Begins to connect. Returns 0 with a socket, of which os_connected() will tell, or an error. */
+int os_connect(const struct tabi_address *to, tabi_socket *ret_fd);
+/* Once it is writable: 0 or an error. */
+int os_connected(tabi_socket fd);
+
+/* Returns how many bytes, 0 at the end of the stream, or an error. Nobody is signalled. */
+long os_send(tabi_socket fd, const void *data, size_t len);
+long os_receive(tabi_socket fd, void *data, size_t cap);
+/* The same, but the bytes stay where they are. */
+long os_peek(tabi_socket fd, void *data, size_t cap);
+
+/* A socket for datagrams to and from that address alone. */
+int os_udp(const struct tabi_address *to, tabi_socket *ret_fd);
+/* One datagram of two parts, and of a whole one how long it is: more than `cap` where it was cut.
+ */
+int os_send_parts(tabi_socket fd, const void *head, size_t head_len, const void *data, size_t len);
+long os_receive_datagram(tabi_socket fd, void *data, size_t cap);
+
+/* Who is at the other end. */
+int os_peer(tabi_socket fd, struct tabi_address *ret_address);
+
+int os_set_blocking(tabi_socket fd);
+void os_close(tabi_socket fd);
+
+/* A socket to wait for, `events` of enum tabi_events; `ready` is what came of it, any of it where
+ * the socket has failed. TABI_NO_SOCKET is waited for by nobody. */
+struct os_wait {
+	tabi_socket fd;
+	int events;
+	int ready;
+};
+#define OS_WAITS_MAX 4
+/* Waits for at most `timeout` milliseconds (negative: for ever). Returns how many are ready, 0 too
+ * when a signal came, or an error. */
+int os_wait(struct os_wait *waits, int n, int timeout);
+
+#endif
