@@ -31,7 +31,9 @@ extern "C" {
 #define TABI_VERSION_MINOR 1
 #define TABI_VERSION_PATCH 0
 
-#if defined(__GNUC__)
+#if defined(_WIN32) && defined(TABI_BUILDING)
+#define TABI_API __declspec(dllexport)
+#elif defined(__GNUC__)
 #define TABI_API __attribute__((visibility("default")))
 #else
 #define TABI_API

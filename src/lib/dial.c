@@ -468,9 +468,13 @@ unsigned tabi_dial_generation(const struct tabi_dial *d)
 
 int tabi_dial_timeout(const struct tabi_dial *d)
 {
+	const enum tabi_want want = tabi_step(d->machine);
 	const uint64_t now = os_now();
 	uint64_t next = d->deadline;
 
+	/* Nothing has been begun that could be waited for. */
+	if (!d->connecting && (want == TABI_WANT_CONNECTION || want == TABI_WANT_RESOLVE))
+		return 0;
 	if (d->connecting && d->attempt < next)
 		next = d->attempt;
 	if (!d->connecting && tabi_may_stall(d->machine) && d->patience < next)

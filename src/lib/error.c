@@ -100,6 +100,29 @@ static const char *reply_text(int scheme, int reply)
 	return reply > 0 && reply < N_REPLIES5 ? replies5[reply].text : "a reply that is not known";
 }
 
+/* What comes of connecting. strerror() is the system's, and not every one knows its own numbers. */
+static const char *number_text(int number)
+{
+	static const struct {
+		int number;
+		const char *text;
+	} rows[] = {
+	    {ECONNREFUSED, "connection refused"},
+	    {ECONNRESET, "connection reset"},
+	    {ETIMEDOUT, "connection timed out"},
+	    {EHOSTUNREACH, "no route to host"},
+	    {ENETUNREACH, "network is unreachable"},
+	    {ENETDOWN, "network is down"},
+	    {EADDRNOTAVAIL, "no source address or port"},
+	    {EAFNOSUPPORT, "address family not supported"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (rows[i].number == number)
+			return rows[i].text;
+	return strerror(number);
+}
+
 static const char *stage_text(int stage)
 {
 	static const char *const texts[] = {
@@ -152,7 +175,7 @@ static void details(const struct tabi_error *e, char *buf, size_t cap)
 	else if (e->code == TABI_E_REFUSED)
 		snprintf(buf, cap, ": %s (reply %d)", reply_text(e->detail, e->reply), e->reply);
 	else if ((e->code == TABI_E_CONNECT || e->code == TABI_E_IO) && e->error_number != 0)
-		snprintf(buf, cap, ": %s", strerror(e->error_number));
+		snprintf(buf, cap, ": %s", number_text(e->error_number));
 	else if (e->reply >= 0)
 		snprintf(buf, cap, " (its code is %d)", e->reply);
 }

@@ -48,6 +48,7 @@ int options_take(
 			    theirs->size < sizeof(*theirs) ? theirs->size : sizeof(*theirs));
 		why = fault_of(ret_options);
 	}
+	ret_options->size = sizeof(*ret_options);
 	if (why && ret_why)
 		*ret_why = why;
 	return why ? TABI_E_ARGUMENT : 0;

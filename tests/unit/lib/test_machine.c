@@ -69,6 +69,8 @@ static void options_of_other_versions(void **state)
 	struct tabi_error e;
 
 	(void)state;
+	/* None are all defaults, also where they are passed on. */
+	unmake(make("socks5://192.0.2.1", NULL));
 	newer.o.size = sizeof(newer);
 	unmake(make("socks5://192.0.2.1", &newer.o));
 	newer.more[15] = 1;
