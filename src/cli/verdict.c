@@ -265,32 +265,34 @@ static void answered(struct verdict *v, const struct verdict_request *q,
 	    is_http(hop) ? "status" : "reply", f->code);
 }
 
-void verdict_of(
-    struct verdict *ret_verdict, const struct verdict_request *q, const struct chain_result *f)
+void verdict_of(struct verdict *ret_verdict, const struct verdict_request *request,
+    const struct chain_result *failed)
 {
 	char who[WHO_MAX], what[WHO_MAX];
-	bool of_proxy = f->hop < q->n_hops;
+	bool of_proxy = failed->hop < request->n_hops;
 	struct failure why;
 
 	*ret_verdict = (struct verdict){.advice = NULL};
 	if (of_proxy)
-		url_format(&q->hops[f->hop], who, sizeof(who));
+		url_format(&request->hops[failed->hop], who, sizeof(who));
 	else
-		addr_format(q->target, who);
-	subject(q, f->hop, what);
-	if (f->err == ERR_CONNECT_TIMEOUT || f->err == -ETIMEDOUT) {
-		timed_out(ret_verdict, q, who, of_proxy && f->stage == CHAIN_AT_REPLY ? what : "");
+		addr_format(request->target, who);
+	subject(request, failed->hop, what);
+	if (failed->err == ERR_CONNECT_TIMEOUT || failed->err == -ETIMEDOUT) {
+		timed_out(ret_verdict, request, who,
+		    of_proxy && failed->stage == CHAIN_AT_REPLY ? what : "");
 		return;
 	}
-	if (of_proxy && f->err == ERR_PROXY_REPLY) {
-		answered(ret_verdict, q, f, who, what);
+	if (of_proxy && failed->err == ERR_PROXY_REPLY) {
+		answered(ret_verdict, request, failed, who, what);
 		return;
 	}
-	why = of_proxy ? proxy_failure(&q->hops[f->hop], f) : target_failure(f);
-	if (is_local(f->err))
-		why = (struct failure){VERDICT_LOCAL, err_text(f->err), NULL};
+	why =
+	    of_proxy ? proxy_failure(&request->hops[failed->hop], failed) : target_failure(failed);
+	if (is_local(failed->err))
+		why = (struct failure){VERDICT_LOCAL, err_text(failed->err), NULL};
 	ret_verdict->status = why.status;
 	ret_verdict->advice = why.advice;
 	snprintf(ret_verdict->text, sizeof(ret_verdict->text), "%s: %s%s%s", who, why.text,
-	    f->why ? ": " : "", f->why ? f->why : "");
+	    failed->why ? ": " : "", failed->why ? failed->why : "");
 }
