@@ -116,9 +116,12 @@ enum chain_blame chain_blame(const struct chain_result *r, size_t n_hops)
 		return CHAIN_BLAMES_TARGET;
 	if (r->err == ERR_ADDRESS_TYPE || r->err == ERR_ADDRESS || r->err == ERR_COMMAND)
 		return CHAIN_BLAMES_REQUEST;
-	if (r->stage == CHAIN_AT_REPLY && r->hop + 1 == n_hops &&
-	    ((r->err == ERR_PROXY_REPLY && !is_about_us(r)) || r->err == ERR_CONNECT_TIMEOUT))
+	if (r->stage != CHAIN_AT_REPLY || r->hop + 1 != n_hops)
+		return CHAIN_BLAMES_PROXY;
+	if ((r->err == ERR_PROXY_REPLY && !is_about_us(r)) || r->err == ERR_CONNECT_TIMEOUT)
 		return CHAIN_BLAMES_TARGET;
+	if (r->err == ERR_PROXY_TRUNCATED || r->err == -ECONNRESET)
+		return CHAIN_BLAMES_SILENCE;
 	return CHAIN_BLAMES_PROXY;
 }
 
@@ -151,6 +154,8 @@ static int error_of_code(int code)
 
 int chain_error(const struct chain_result *r, size_t n_hops)
 {
+	if (r->err == -ECONNRESET && chain_blame(r, n_hops) == CHAIN_BLAMES_SILENCE)
+		return ERR_PROXY_TRUNCATED;
 	if (chain_blame(r, n_hops) != CHAIN_BLAMES_PROXY)
 		return r->err == ERR_PROXY_REPLY ? error_of_code(r->code) : r->err;
 	switch (r->stage) {

@@ -68,7 +68,10 @@ enum chain_blame {
 	CHAIN_BLAMES_PROXY,   /* one of the chain is not there, or does not do what it should */
 	CHAIN_BLAMES_TARGET,  /* the last one has answered: the destination, or its policy */
 	CHAIN_BLAMES_REQUEST, /* what was asked for cannot be asked of these proxies */
-	CHAIN_BLAMES_US,      /* this host is short of something just now */
+	/* The last one was asked and hung up without an answer: it may be dying, or have no other
+	 * way to say that the destination cannot be reached (ssh -D). */
+	CHAIN_BLAMES_SILENCE,
+	CHAIN_BLAMES_US, /* this host is short of something just now */
 };
 
 enum chain_blame chain_blame(const struct chain_result *failed, size_t n_hops);

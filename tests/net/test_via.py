@@ -620,10 +620,10 @@ def test_nothing_is_left(tabi, target):
     second = tabi(back(1081))
     first = tabi(front("proxy up socks5h://127.0.0.1:1081", "proxy slow socks5h://127.0.0.1:1082",
                        rules="allow to 127.0.0.1 via up\nallow all via slow\n"))
-    check_echo(socks.open5(PROXY, "127.0.0.1", 7000), 10)
-    first.wait_session(reason="done")
-    second.wait_session(reason="done")
     before = first.descriptors()
+    check_echo(socks.open5(PROXY, "127.0.0.1", 7000), 10)
+    first.wait_descriptors(before)
+    second.wait_session(reason="done")
     for host in ("127.0.0.1", "127.0.0.2"):
         for _ in range(10):
             with socks.dial(PROXY) as sock:

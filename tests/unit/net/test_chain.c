@@ -294,6 +294,18 @@ static void hangs_up_early(void **state)
 	check_blame(CHAIN_BLAMES_PROXY, ERR_PROXY_TRUNCATED, 1);
 }
 
+/* Behind the request it may have been the destination. */
+static void hangs_up_without_an_answer(void **state)
+{
+	char url[200];
+
+	(void)state;
+	hangs_up = true;
+	run(SAYS("socks5h://", "", S5_NONE));
+	check_failed(ERR_PROXY_TRUNCATED, CHAIN_AT_REPLY, 0, -1);
+	check_blame(CHAIN_BLAMES_SILENCE, ERR_PROXY_TRUNCATED, 1);
+}
+
 static void is_another_protocol(void **state)
 {
 	char url[200];
@@ -507,6 +519,7 @@ int main(void)
 	    TEST(wants_a_password),
 	    TEST(wrong_password),
 	    TEST(hangs_up_early),
+	    TEST(hangs_up_without_an_answer),
 	    TEST(is_another_protocol),
 	    TEST(nobody_listens),
 	    TEST(cannot_be_asked),
