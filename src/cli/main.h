@@ -12,6 +12,7 @@ int bench_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int connect_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
+int forward_main(int argc, char **argv);
 int serve_main(int argc, char **argv);
 int passwd_main(int argc, char **argv);
 

@@ -229,18 +229,24 @@ static char *default_text(const char *const *listen, size_t n_listen)
 	return NULL;
 }
 
+int config_load_text(const char *name, const char *text, config_complain_fn *complain, void *ctx,
+    struct config **ret_config)
+{
+	struct loading l = {.config = config_new(), .complain = complain, .ctx = ctx};
+
+	if (l.config && texts_add(&l.config->texts, name, text, strlen(text)))
+		return finish(&l, name, ret_config);
+	config_unref(l.config);
+	return -ENOMEM;
+}
+
 int config_load_default(const char *const *listen, size_t n_listen, config_complain_fn *complain,
     void *ctx, struct config **ret_config)
 {
-	struct loading l = {.config = config_new(), .complain = complain, .ctx = ctx};
 	const char *name = n_listen > 0 ? listen_name : parse_default_name;
 	char *text = default_text(listen, n_listen);
-	int err = -ENOMEM;
+	int err = text ? config_load_text(name, text, complain, ctx, ret_config) : -ENOMEM;
 
-	if (l.config && text && texts_add(&l.config->texts, name, text, strlen(text)))
-		err = finish(&l, name, ret_config);
-	else
-		config_unref(l.config);
 	free(text);
 	return err;
 }

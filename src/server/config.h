@@ -42,6 +42,10 @@ int config_load(
 int config_load_default(const char *const *listen, size_t n_listen, config_complain_fn *complain,
     void *ctx, struct config **ret_config);
 
+/* The same of a text that is no file; messages call it `name`. */
+int config_load_text(const char *name, const char *text, config_complain_fn *complain, void *ctx,
+    struct config **ret_config);
+
 /* Does it ask for nothing that was left out of this build? Adds a diagnostic for each word that
  * does. Returns 0 or ERR_MALFORMED. */
 int config_check_built(const struct policy *policy, struct diagnostics *diags);

@@ -93,6 +93,8 @@ static int load(
 {
 	if (o->config)
 		return config_load(o->config, complain, NULL, ret);
+	if (o->text)
+		return config_load_text(o->name, o->text, complain, NULL, ret);
 	return config_load_default(o->listen, o->n_listen, complain, NULL, ret);
 }
 

@@ -12,6 +12,8 @@ struct supervisor_options {
 	const char *config;        /* path; NULL: the built-in text */
 	const char *const *listen; /* without a config: instead of the built-in listeners */
 	size_t n_listen;
+	/* Or a configuration that is no file, and what messages call it. Stays the caller's. */
+	const char *text, *name;
 };
 
 /* Serves until told to stop. Returns the exit status: 0, or 1 after saying why on standard error.

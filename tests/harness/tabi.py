@@ -46,11 +46,14 @@ def run(*args, **options):
 
 
 class Tabi:
-    """`tabi serve` from start to stop. Usable when the constructor returns."""
+    """`tabi serve` from start to stop, or another `command` that serves. Usable when the constructor
+    returns."""
 
-    def __init__(self, directory, config=None, args=(), wait=True, env=None, preexec=None):
+    def __init__(
+        self, directory, config=None, args=(), wait=True, env=None, preexec=None, command="serve"
+    ):
         self.config_path = os.path.join(directory, "tabi.conf")
-        command = [BINARY, "serve", *args]
+        command = [BINARY, command, *args]
         if config is not None:
             self.write_config(config)
             command += ["-c", "tabi.conf"]
