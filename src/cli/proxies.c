@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/secret.h"
+#include "net/gss.h"
 
 #define PEM_MAX ((size_t)64 << 10)
 #define URL_TEXT_MAX 1024
@@ -331,6 +332,8 @@ static int get_gss(struct proxies *p)
 			   ? wrong(p, p->gssapi.nec ? "--gssapi-nec" : "--gssapi-service",
 				 "means nothing without --gssapi")
 			   : 0;
+	if (!gss_is_there())
+		return wrong(p, "--gssapi", "this tabi was built without GSS-API");
 	for (size_t i = 0; i < p->n; i++)
 		wanted |= speaks_socks5(&p->hop[i]);
 	if (!wanted)

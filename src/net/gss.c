@@ -38,6 +38,11 @@ struct gss {
 	size_t out_at; /* of both */
 };
 
+bool gss_is_there(void)
+{
+	return true;
+}
+
 void gss_context_free(struct gss_ctx_id_struct *context)
 {
 	gss_ctx_id_t c = context;

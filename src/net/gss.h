@@ -15,12 +15,16 @@
 #ifndef TABI_NET_GSS_H
 #define TABI_NET_GSS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "net/layer.h"
 
 struct gss_ctx_id_struct; /* gss_ctx_id_t points to one */
+
+/* Was this built with GSS-API? Without, all of this fails. */
+bool gss_is_there(void);
 
 /* NULL is fine. */
 void gss_context_free(struct gss_ctx_id_struct *context);
