@@ -19,6 +19,7 @@
 
 #include "cli/bench.h"
 #include "cli/bench_batch.h"
+#include "cli/target.h"
 #include "net/sockaddr.h"
 
 #define CHUNK ((size_t)64 << 10)
@@ -32,6 +33,7 @@ struct server {
 	struct loop loop;
 	struct watch listener, datagrams, signals;
 	struct timer pause;
+	struct target *target; /* what tabi probe asks for */
 	uint64_t connections, received, sent, n_datagrams, n_refused;
 	struct batch *batch;           /* of datagrams */
 	uint8_t in[CHUNK], out[CHUNK]; /* `out` is what a source sends */
@@ -61,15 +63,23 @@ static void on_peer_closed(struct watch *watch)
 	free(p);
 }
 
-static void close_peer(struct peer *p)
+/* All but its descriptor. */
+static void release_peer(struct peer *p)
 {
 	p->server->received += p->received;
 	p->server->sent += p->sent;
 	p->prev->next = p->next;
 	p->next->prev = p->prev;
 	watch_close(&p->watch, on_peer_closed);
-	close(p->fd);
 	p->fd = -1;
+}
+
+static void close_peer(struct peer *p)
+{
+	int fd = p->fd;
+
+	release_peer(p);
+	close(fd);
 }
 
 static bool is_gone(const struct peer *p)
@@ -149,6 +159,17 @@ static void say_last_words(struct peer *p)
 	send_or_keep(p, (const uint8_t *)text, BENCH_TRAILER);
 }
 
+/* To somebody else, with what came behind the preface. */
+static void hand_over(struct peer *p, const uint8_t *data, size_t len)
+{
+	struct target *target = p->server->target;
+	uint8_t letter = p->preface[0];
+	int fd = p->fd;
+
+	release_peer(p);
+	target_adopt(target, fd, letter, data, len);
+}
+
 /* Returns how much of it is the preface, or -1 where that is none of ours. */
 static ssize_t take_preface(struct peer *p, const uint8_t *data, size_t len)
 {
@@ -163,6 +184,10 @@ static ssize_t take_preface(struct peer *p, const uint8_t *data, size_t len)
 	    strchr((const char[]){BENCH_ECHO, BENCH_SINK, BENCH_SOURCE, BENCH_BOTH_WAYS, '\0'},
 		p->preface[0]))
 		return (ssize_t)n;
+	if (p->preface[1] == '\n' && target_knows(p->preface[0])) {
+		hand_over(p, data + n, len - n);
+		return -1;
+	}
 	p->server->n_refused++;
 	close_peer(p);
 	return -1;
@@ -294,6 +319,7 @@ static void on_datagram(struct watch *watch, unsigned events)
 		for (int k = 0; k < n; k++) {
 			struct batch_one one = batch_at(s->batch, (unsigned)k);
 
+			target_datagram(s->target, one.data, one.len, &s->batch->msgs[k].msg_hdr);
 			s->n_datagrams +=
 			    one.len == 0 ? 1 : (one.len + one.segment - 1) / one.segment;
 		}
@@ -319,6 +345,7 @@ static void on_signal(struct watch *watch, unsigned events)
 
 	(void)events;
 	timer_close(&s->pause, NULL);
+	target_close(s->target);
 	close_watch(&s->listener);
 	close_watch(&s->datagrams);
 	close_watch(&s->signals);
@@ -369,7 +396,7 @@ static int open_signals(void)
 /* Returns 0, or the exit status. With port 0 the kernel chooses one, the same for datagrams. */
 static int open_all(struct server *s, const struct addr *at, bool trains)
 {
-	int tcp = open_socket(SOCK_STREAM, at), udp, signals;
+	int tcp = open_socket(SOCK_STREAM, at), udp, signals, err;
 	struct addr local;
 	char text[ADDR_TEXT_MAX];
 
@@ -385,6 +412,12 @@ static int open_all(struct server *s, const struct addr *at, bool trains)
 	if (udp < 0 || signals < 0) {
 		close(tcp);
 		return fail(addr_format(&local, text), strerror(udp < 0 ? -udp : errno));
+	}
+	err = target_new(&s->target, &s->loop, &local);
+	if (err < 0) {
+		close(tcp);
+		close(udp);
+		return fail(addr_format(&local, text), strerror(-err));
 	}
 	watch_init(&s->listener, &s->loop, tcp, on_listener);
 	watch_init(&s->datagrams, &s->loop, udp, on_datagram);
