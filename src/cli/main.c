@@ -18,6 +18,7 @@ static const struct subcommand subcommands[] = {
     {"connect", connect_main, "standard input and output through proxies, as netcat"},
     {"passwd", passwd_main, "set or remove a user's password in a password file"},
     {"forward", forward_main, "run a local proxy that goes through another one"},
+    {"probe", probe_main, "what does a proxy really do?"},
     {"bench", bench_main, "load a proxy, and tell what it does with it"},
     {NULL, NULL, NULL},
 };

@@ -15,5 +15,6 @@ int explain_main(int argc, char **argv);
 int forward_main(int argc, char **argv);
 int serve_main(int argc, char **argv);
 int passwd_main(int argc, char **argv);
+int probe_main(int argc, char **argv);
 
 #endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* tabi probe: asks a proxy for everything, and tells what it really does. */
+#include "cli/probe.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/main.h"
+#include "cli/probe_kit.h"
+
+static void list(void)
+{
+	for (unsigned i = 0; i < kit_count(); i++) {
+		const struct check *c = kit_check(i);
+
+		printf("%s  %-11s  %s  [%s]\n", c->id, level_name(c->level), c->what, c->source);
+	}
+}
+
+static int run(struct probe *p)
+{
+	int status = probe_find_targets(p);
+
+	if (status != 0)
+		return status;
+	if (!probe_survey(p) && !p->o->conformance)
+		status = PROBE_FAILED;
+	if (p->o->conformance)
+		status = kit_main(p);
+	else
+		probe_show(p);
+	if (!p->o->conformance && !p->s.connects && p->s.socks4.outcome != OUTCOME_YES)
+		status = PROBE_FAILED;
+	return status;
+}
+
+int probe_main(int argc, char **argv)
+{
+	struct probe_options o;
+	struct probe *p;
+	int status = probe_options_read(&o, argc, argv);
+
+	if (status < 0 && !kit_knows_all(&o))
+		status = PROBE_USAGE;
+	if (status < 0 && o.list) {
+		list();
+		status = PROBE_FINE;
+	}
+	if (status >= 0)
+		return status;
+	p = calloc(1, sizeof(*p));
+	if (!p) {
+		fputs("tabi probe: no memory\n", stderr);
+		return PROBE_NOTHING;
+	}
+	p->o = &o;
+	signal(SIGPIPE, SIG_IGN);
+	status = run(p);
+	probe_end_targets(p);
+	free(p);
+	explicit_bzero(&o.proxy, sizeof(o.proxy));
+	if (fflush(stdout) != 0)
+		status = PROBE_NOTHING;
+	return status;
+}
