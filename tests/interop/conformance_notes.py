@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""The words of doc/conformance.md: what failed, checked by hand, and why.
+
+By hand means: the bytes as they stand here were sent by a program of twenty lines that has nothing to do
+with tabi probe, and this is what came back. `>` is what was sent, `<` what came."""
+
+HEAD = """\
+# What SOCKS servers do
+
+The results of `tabi probe --conformance` for this server and for the SOCKS servers of Debian 12, each as Debian ships it, with
+rules that allow everything. Made by `tests/interop/conformance.py`; `tests/interop/test_conformance.py` runs the same again and
+compares. What each check expects is told by `tabi probe --list` and by its output, what the levels mean by
+[tabi-probe(1)](../man/tabi-probe.1). Nobody promised to pass these: *must* is what RFC 1928, RFC 1929 or the memo of SOCKS4
+demand, *should* is good practice, and many a server has its reasons.
+
+Everything ran on one host, in a network with loopback alone and a name server that knows one name. So a target is where the proxy
+is, which some of the *should* (R36, R40) are about.
+
+`ncat` is not here: Debian's (7.93) has no SOCKS server. `ncat -l --proxy-type socks5` ends with "Invalid proxy type "socks5"; Ncat
+proxy server only supports "http"". `tor` had no network to build circuits in, so that of it only the handshake is told.
+"""
+
+READ = """\
+`n/a`: the server does not offer what the check is about. `?`: it could not be found out (here: mostly checks that take minutes and
+need `--slow`, and for tor all that lies behind a granted request).
+
+## The checks
+"""
+
+SURPRISES = """\
+## The surprises
+
+What failed, by server. Each was done again by hand: the bytes below were sent by a small program of its own with plain sockets (`>`),
+and `<` is what came.
+"""
+
+NOTES = {
+    "Dante": [
+        (
+            "R06",
+            "A name of brackets and an IPv6 address goes to the resolver as it is, and none knows it. "
+            "`> 05 01 00 03 05 [::1] 1f 3f`, `< 05 04 00 03 05 [::1] 1f 3f`. (The refusal repeats the name, where others say "
+            "0.0.0.0.)",
+        ),
+        (
+            "R19 R20 R21 R23 R24",
+            "An unknown command or address type ends the connection, and no reply says why. "
+            "`> 05 7f 00 01 7f 00 00 01 1f 3f`, `<` the end; `> 05 01 00 02 7f 00 00 01 1f 3f`, `<` the end.",
+        ),
+        (
+            "R26",
+            "A request with version 4 behind a greeting of SOCKS5 is read on as something longer, until the limit of 30 seconds. "
+            "`> 04 01 00 01 7f 00 00 01 1f 3f`, `<` nothing for 3 seconds.",
+        ),
+        (
+            "R29",
+            "Names are C strings inside: `> 05 01 00 03 12 31 32 37 2e 30 2e 30 2e 31 00 2e 69 6e 76 61 6c 69 64 1f 3f` (127.0.0.1, "
+            "NUL, .invalid), `< 05 00 ...` and an echo from 127.0.0.1. Whoever has rules about names is passed by.",
+        ),
+        (
+            "R34 R35",
+            "getaddrinfo() takes `2130706433` and `0x7f000001` for 127.0.0.1, and nobody looks before: `> 05 01 00 03 0a "
+            "2130706433 1f 3f`, `< 05 00 00 01 7f 00 00 01 d6 ad`, and an echo.",
+        ),
+        (
+            "L09 L10",
+            "A reset on one side is an ordinary end on the other: the target resets behind `RST`, `<` the end, no reset; "
+            "the client resets, and recv() of the target gives 0. Bytes that were lost look as if all had been said.",
+        ),
+        (
+            "B07",
+            "Bytes between the first and the second reply of BIND end it: `> 05 02 00 01 7f 00 00 01 00 00`, `< 05 00 ... b5 9d`, "
+            "`> early`, `<` the end, and nobody listens at the port any more.",
+        ),
+        (
+            "U06",
+            "The address from which a client says that it will send is taken at its word, and one that Dante has no way to is refused: "
+            "`> 05 03 00 01 c0 00 02 4e 00 09`, `< 05 04 00 01 c0 00 02 4e 00 09`.",
+        ),
+        (
+            "U33",
+            "Where the client said nothing of its address (`> 05 03 00 01 00 00 00 00 00 00`), the first datagram decides whose the "
+            "association is, wherever it comes from: one from 127.77.0.2 was relayed and answered to there, and from then on the client "
+            "itself is shut out. RFC 1928 wants datagrams of other addresses than the client's dropped. With Dante the rules for "
+            "datagrams have to say who may send them.",
+        ),
+        ("F11", "`> 04 ff ...` ends the connection without a reply; `04 03` is answered with 91."),
+    ],
+    "microsocks": [
+        (
+            "T01 T02 T03",
+            "One recv() is taken for one message: `> 05`, a pause, `> 01 00`, `< 05 ff`, as if no method had been offered; a request in two "
+            "pieces, `> 05 01 00 01 7f 00`, `> 00 01 1f 3f`, `< 05 01 ...`.",
+        ),
+        (
+            "T04 T05 T06",
+            "And what came with a message is lost with it: `> 05 01 00 05 01 00 01 7f 00 00 01 1f 3f`, `< 05 00`, then nothing; a request with "
+            "`early` behind it is granted, and the echo says nothing.",
+        ),
+        (
+            "T07 L03 L04 L05 L14",
+            "When one side ends, both are closed: `> abc`, our end, `<` the end, where the target was about to say `late`. "
+            "What was on its way the other way is lost.",
+        ),
+        (
+            "R06",
+            "A name of brackets and an IPv6 address goes to the resolver as it is: `> 05 01 00 03 05 [::1] 1f 3f`, `< 05 01 ...`.",
+        ),
+        ("R11 R12", "BND is 0.0.0.0 and port 0, always, and of type IPv4 for IPv6 too: `< 05 00 00 01 00 00 00 00 00 00`."),
+        ("R18", "A name that does not exist is a general failure: `< 05 01 ...`."),
+        ("R27", "RSV is looked at: `> 05 01 01 01 7f 00 00 01 1f 3f`, `< 05 01 ...`."),
+        (
+            "R29 R34 R35",
+            "Names are C strings, and getaddrinfo() takes numbers: `127.0.0.1`, NUL, `.invalid`, `2130706433` and `0x7f000001` are all granted, "
+            "`< 05 00 ...`, and 127.0.0.1 echoes.",
+        ),
+        (
+            "R36 R40",
+            "There are no rules about destinations, and 0.0.0.0 is the proxy's own host to Linux: `> 05 01 00 01 00 00 00 00 1f 3f`, "
+            "`< 05 00 ...`, and an echo. The proxy connects to itself, as often as it is asked.",
+        ),
+        (
+            "L09 L10",
+            "A reset on one side is an ordinary end on the other: the target resets, `<` the end; the client resets, and recv() of the "
+            "target gives 0.",
+        ),
+    ],
+    "ssh -D": [
+        (
+            "R13 R18 R19 R20 R21 R23 R24 B01 U01 F08 F10 F11 F18 F22 T15",
+            "There are no refusals: whatever cannot be done, the connection ends and no reply says why. A port where nobody listens, "
+            "`> 05 01 00 01 7f 00 00 01 00 07`, `<` the end; command 7f, address type 02, BIND, UDP ASSOCIATE, a name that does not exist: "
+            "the same; SOCKS4 `> 04 01 00 07 7f 00 00 01 00`, `<` the end.",
+        ),
+        ("M03", "Nor for methods: `> 05 01 b0`, `<` the end, and no 05 ff."),
+        ("M10", "A greeting without methods is waited on as if some had to come: `> 05 00`, `<` nothing for 3 seconds."),
+        ("R06", "`> 05 01 00 03 05 [::1] 1f 3f`, `<` the end: the server's resolver knows no such name."),
+        (
+            "R11 R12",
+            "BND is 0.0.0.0 and port 0, always: `< 05 00 00 01 00 00 00 00 00 00`. The connection is made at the other end of the tunnel, whose "
+            "protocol does not tell from where.",
+        ),
+        (
+            "R26",
+            "A request of version 4 behind a greeting of 5 is not answered: `> 04 01 00 01 7f 00 00 01 1f 3f`, `<` nothing for 3 seconds.",
+        ),
+        ("R27", "RSV is looked at: `> 05 01 01 01 7f 00 00 01 1f 3f`, `<` the end."),
+        (
+            "R29 R34 R35",
+            "Names are C strings, and getaddrinfo() of the server takes numbers: `127.0.0.1`, NUL, `.invalid`, `2130706433` and `0x7f000001` are "
+            "all granted, `< 05 00 ...`, and 127.0.0.1 echoes.",
+        ),
+        (
+            "R36 R40 F13",
+            "0.0.0.0 is the host of the SSH server to Linux, in SOCKS5 and in SOCKS4 (`> 04 01 1f 3f 00 00 00 00 00`, `< 00 5a ...`, and an "
+            "echo). It connects to its own port: the other end of the tunnel cannot know it.",
+        ),
+        (
+            "L09 L10",
+            "A reset on one side is an ordinary end on the other; the tunnel's protocol has ends, and no resets.",
+        ),
+    ],
+    "tor": [
+        (
+            "R01 R03",
+            "Addresses of one's own host are refused before any network is asked: `> 05 01 00 01 7f 00 00 01 1f 3f`, `< 05 01 00 01 00 00 00 00 "
+            "00 00` (ClientRejectInternalAddresses).",
+        ),
+        (
+            "R02 R33 R38",
+            "Without a network no circuit is built, and a request waits for one for up to two minutes: `<` nothing in time. That is no fault of "
+            "tor's, but of this test.",
+        ),
+        (
+            "R19 R20 R21 R23 R24",
+            "What is no request to tor is a general failure, not 07 or 08: `> 05 7f 00 01 7f 00 00 01 1f 3f`, `< 05 01 ...`; `> 05 01 00 02 ...`, "
+            "`< 05 01 ...`. BIND it knows, and answers with 07.",
+        ),
+        (
+            "R26",
+            "A request of version 4 behind a greeting of 5 is not answered in time.",
+        ),
+    ],
+}
+NOTES["microsocks, password"] = NOTES["microsocks"] + [
+    (
+        "A10",
+        "The password is compared as a C string: `> 01 05 alice 08 secret 00 78` (eight bytes, a NUL among them), `< 01 00`.",
+    )
+]
