@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Moving bytes both ways between two sockets by copying. */
+/* Moving bytes both ways between two sockets, by copying or by splice(). */
 #include "net/relay.h"
 
 #include <errno.h>
@@ -17,15 +17,28 @@
 #include "proto/err.h"
 
 /*
- * How much is read at once for a destination that has just been slow: as much as it may take, so
+ * How much is copied at once for a destination that has just been slow: as much as it may take, so
  * that little has to be kept. An ordinary read takes RELAY_BUFFER_SIZE.
  */
 #define NARROW_SIZE ((size_t)64 * 1024)
+/*
+ * So many long reads, with no short one between them, make a direction bulk; so many short ones in
+ * a row undo it. Of a short one copying costs no more than a pipe does.
+ */
+#define STREAK 3
+#define LONG_READ 65536
+#define SHORT_READ 16384
+/* So often in a row splice() may find nothing where there is something. */
+#define DENIALS 3
+#define SEGMENT_SIZE 1448
+#define PIPE_PAGE 4096
 
 int relay_shared_init(struct relay_shared *shared, struct loop *loop)
 {
 	shared->loop = loop;
+	shared->mode = RELAY_COPY;
 	shared->buffer = malloc(RELAY_BUFFER_SIZE);
+	pipe_pool_init(&shared->pipes, loop);
 	return shared->buffer ? 0 : -ENOMEM;
 }
 
@@ -33,6 +46,7 @@ void relay_shared_fini(struct relay_shared *shared)
 {
 	free(shared->buffer);
 	shared->buffer = NULL;
+	pipe_pool_fini(&shared->pipes);
 }
 
 void relay_init(struct relay *relay, struct relay_shared *shared, relay_fn *fn)
@@ -51,7 +65,11 @@ static struct relay_end *other_end(struct relay *relay, const struct relay_end *
 
 static void drop_unsent(struct relay_end *end)
 {
-	free(end->unsent);
+	if (end->piped)
+		pipe_give(end->pipe);
+	else
+		free(end->unsent);
+	end->piped = false;
 	end->unsent = NULL;
 	end->unsent_at = end->unsent_len = 0;
 }
@@ -64,13 +82,10 @@ static void end_fail(struct relay_end *end, int err)
 	drop_unsent(end);
 }
 
-/* Writes what the kernel takes and accounts for it. Returns the count; failures count as 0. */
-static size_t end_write(struct relay *relay, struct relay_end *to, const void *buf, size_t len)
+/* Accounts for what was written to `to`: `n` bytes, or -errno. Returns the count; failures count as
+ * 0. */
+static size_t end_wrote(struct relay *relay, struct relay_end *to, ssize_t n)
 {
-	ssize_t n = layer_send(to->layer, to->fd, buf, len);
-
-	if (n < (ssize_t)len && !to->layer)
-		watch_is_full(&to->watch);
 	if (n == -EAGAIN)
 		return 0;
 	if (n < 0) {
@@ -84,6 +99,16 @@ static size_t end_write(struct relay *relay, struct relay_end *to, const void *b
 	to->sent += (uint64_t)n;
 	relay->moved |= n > 0;
 	return (size_t)n;
+}
+
+/* Writes what the kernel takes. */
+static size_t end_write(struct relay *relay, struct relay_end *to, const void *buf, size_t len)
+{
+	ssize_t n = layer_send(to->layer, to->fd, buf, len);
+
+	if (n < (ssize_t)len && !to->layer)
+		watch_is_full(&to->watch);
+	return end_wrote(relay, to, n);
 }
 
 /* Writes, and keeps what the kernel does not take. Returns 0 or -ENOMEM. */
@@ -104,7 +129,59 @@ static int end_write_or_keep(
 	return 0;
 }
 
-static void end_flush(struct relay *relay, struct relay_end *to)
+/* Does the kernel not splice here at all, whatever the state of the socket? A connection's own
+ * errors are none of these, and whoever reads one takes it away. */
+static bool is_no_splicing(ssize_t err)
+{
+	return err == -EINVAL || err == -ENOSYS || err == -EBADF || err == -EPERM || err == -ENOMEM;
+}
+
+static void copy_from_now_on(struct relay *relay)
+{
+	relay->mode = RELAY_COPY;
+	for (int i = 0; i < 2; i++)
+		relay->end[i].bulk = false;
+}
+
+/* The bytes come out of the pipe, and all else of this relay is copied. Returns 0, or an error
+ * without which they would be lost. */
+static int leave_pipe(struct relay *relay, struct relay_end *to)
+{
+	struct pipe *pipe = to->pipe;
+	uint32_t len = pipe->held;
+	uint8_t *unsent = malloc(len);
+	int err = unsent ? pipe_read(pipe, unsent) : -ENOMEM;
+
+	copy_from_now_on(relay);
+	if (err) {
+		free(unsent);
+		return err;
+	}
+	pipe_give(pipe);
+	to->piped = false;
+	to->unsent = unsent;
+	to->unsent_at = 0;
+	to->unsent_len = len;
+	return 0;
+}
+
+/* Writes what is in the pipe. An empty one is not kept. Returns 0 or an error of ours. */
+static int pipe_flush(struct relay *relay, struct relay_end *to)
+{
+	ssize_t n = pipe_drain(to->pipe, to->fd);
+
+	if (is_no_splicing(n))
+		return leave_pipe(relay, to);
+	end_wrote(relay, to, n);
+	if (to->piped && to->pipe->held == 0)
+		drop_unsent(to);
+	else
+		watch_is_full(&to->watch);
+	return 0;
+}
+
+/* Returns 0 or -ENOMEM. */
+static int end_flush(struct relay *relay, struct relay_end *to)
 {
 	int err = to->err ? 0 : layer_flush(to->layer);
 	size_t n;
@@ -112,12 +189,15 @@ static void end_flush(struct relay *relay, struct relay_end *to)
 	if (err && err != -EAGAIN)
 		end_fail(to, err);
 	if (!to->unsent)
-		return;
+		return 0;
+	if (to->piped)
+		return pipe_flush(relay, to);
 	n = end_write(relay, to, to->unsent + to->unsent_at, to->unsent_len);
 	to->unsent_at += (uint32_t)n;
 	to->unsent_len -= (uint32_t)n;
 	if (to->unsent_len == 0)
 		drop_unsent(to);
+	return 0;
 }
 
 /* May anything be read from `from` for `to` now? */
@@ -126,44 +206,173 @@ static bool can_pump(const struct relay_end *from, const struct relay_end *to)
 	return !from->ended && !to->unsent && !to->err && !layer_holds(to->layer);
 }
 
+/* Nothing more can be read from `from`, for `n`: 0 at the end of its stream, or an error. */
+static void end_read(struct relay_end *from, ssize_t n)
+{
+	from->ended = true;
+	if (n < 0)
+		end_fail(from, (int)n);
+}
+
+/* A read that speaks for moving what comes from `from` the other way, or against it, or neither. */
+static void consider(
+    const struct relay *relay, struct relay_end *from, bool speaks_for, bool speaks_against)
+{
+	if (relay->mode != RELAY_AUTO)
+		return;
+	if (speaks_for)
+		from->streak++;
+	else if (speaks_against)
+		from->streak = 0;
+	if (from->streak == STREAK) {
+		from->bulk = !from->bulk;
+		from->streak = 0;
+	}
+}
+
 /*
- * One step of one direction: reads `size` bytes at a time and writes them until there is no more to
- * read, `to` takes no more, or the budget is spent. A read that does not fill its buffer has
+ * Reads once, at most `size` bytes, and writes that. A read that does not fill its buffer has
  * emptied the socket, which spares the call that would only say so; an end of stream behind it is
- * reported by the next poll. What a layer has pending no poll reports, so that is read whatever the
- * budget says. This function is the place of other ways to move bytes. Returns 0 or -ENOMEM.
+ * reported by the next poll. Returns whether to go on, or -ENOMEM.
  */
-static int relay_pump(
-    struct relay *relay, struct relay_end *from, struct relay_end *to, size_t size)
+static int copy_step(struct relay *relay, struct relay_end *from, struct relay_end *to, size_t size)
 {
 	uint8_t *buffer = relay->shared->buffer;
-	size_t moved = 0;
+	ssize_t n = layer_recv(from->layer, from->fd, buffer, size);
+	int err;
 
-	while ((moved < RELAY_BUDGET || layer_pending(from->layer)) && can_pump(from, to)) {
-		ssize_t n = layer_recv(from->layer, from->fd, buffer, size);
-		int err;
+	if (n == -EAGAIN) {
+		if (!from->layer)
+			watch_is_drained(&from->watch);
+		return false;
+	}
+	if (n <= 0) {
+		end_read(from, n);
+		return false;
+	}
+	from->received += (uint64_t)n;
+	relay->moved = true;
+	if (!from->bulk)
+		consider(relay, from, n >= LONG_READ, n < SHORT_READ);
+	err = end_write_or_keep(relay, to, buffer, (size_t)n);
+	if (err)
+		return err;
+	return (size_t)n == size || from->layer || !watch_is_short(&from->watch);
+}
 
-		if (n == -EAGAIN) {
-			if (!from->layer)
-				watch_is_drained(&from->watch);
-			return 0;
-		}
-		if (n <= 0) {
-			from->ended = true;
-			if (n < 0)
-				end_fail(from, (int)n);
-			return 0;
-		}
-		moved += (size_t)n;
+/*
+ * A short read by splice() does not say that there is no more, for the pipe may be full of small
+ * segments. Nor is it believed where it says that there is nothing. Returns whether there is
+ * something to read, be it the end or an error.
+ */
+static bool has_more(struct relay_end *from)
+{
+	uint8_t byte;
+	ssize_t n;
+	int err;
+
+	do {
+		n = recv(from->fd, &byte, 1, MSG_PEEK);
+		err = n < 0 ? errno : 0;
+	} while (err == EINTR);
+	if (err != EAGAIN)
+		return true;
+	watch_is_drained(&from->watch);
+	return false;
+}
+
+/* splice() has found nothing. If there is something all the same, it may have come in between; but
+ * not time and again. */
+static int splice_denied(struct relay *relay, struct relay_end *from, struct relay_end *to)
+{
+	if (!has_more(from)) {
+		from->denials = 0;
+		return false;
+	}
+	if (++from->denials < DENIALS)
+		return true;
+	copy_from_now_on(relay);
+	return copy_step(relay, from, to, NARROW_SIZE);
+}
+
+/* splice() says that the stream has ended, which is for recv() to say. */
+static int splice_ended(struct relay *relay, struct relay_end *from, struct relay_end *to)
+{
+	int more = copy_step(relay, from, to, NARROW_SIZE);
+
+	if (!from->ended)
+		copy_from_now_on(relay);
+	return more;
+}
+
+/* What to do where it says anything else. `n` is no count. */
+static int splice_failed(
+    struct relay *relay, struct relay_end *from, struct relay_end *to, ssize_t n)
+{
+	if (n == 0)
+		return splice_ended(relay, from, to);
+	if (is_no_splicing(n)) {
+		copy_from_now_on(relay);
+		return copy_step(relay, from, to, NARROW_SIZE);
+	}
+	end_read(from, n);
+	return false;
+}
+
+/* The same as copy_step() through a pipe. */
+static int splice_step(
+    struct relay *relay, struct relay_end *from, struct relay_end *to, size_t most)
+{
+	struct pipe *pipe = pipe_take(&relay->shared->pipes);
+	size_t enough;
+	ssize_t n;
+	int err;
+
+	if (!pipe)
+		return copy_step(relay, from, to, NARROW_SIZE);
+	/* With so many bytes it may be full of Ethernet's segments, each in a page. */
+	enough = pipe->size / PIPE_PAGE * SEGMENT_SIZE;
+	n = pipe_fill(pipe, from->fd, most);
+	if (n > 0) {
 		from->received += (uint64_t)n;
 		relay->moved = true;
-		err = end_write_or_keep(relay, to, buffer, (size_t)n);
+		from->denials = 0;
+		consider(relay, from, n < SHORT_READ, n >= SHORT_READ);
+		to->pipe = pipe;
+		to->piped = true;
+		err = pipe_flush(relay, to);
 		if (err)
 			return err;
-		if ((size_t)n < size && !from->layer && watch_is_short(&from->watch))
-			return 0;
+		return (size_t)n >= enough || to->unsent || has_more(from);
 	}
-	return 0;
+	pipe_give(pipe);
+	if (n == -EAGAIN)
+		return splice_denied(relay, from, to);
+	return splice_failed(relay, from, to, n);
+}
+
+/*
+ * Moves what there is in one direction: until there is no more to read, `to` takes no more, or the
+ * budget is spent. What a layer has pending no poll reports, so that is read whatever the budget
+ * says. `told`: poll has said that there is something to read. Returns 0 or -ENOMEM.
+ */
+static int relay_pump(struct relay *relay, struct relay_end *from, struct relay_end *to, bool told)
+{
+	size_t size = told ? RELAY_BUFFER_SIZE : NARROW_SIZE;
+	uint64_t begin = from->received;
+	int more = true;
+
+	while (more > 0 && can_pump(from, to)) {
+		uint64_t moved = from->received - begin;
+
+		if (moved >= RELAY_BUDGET && !layer_pending(from->layer))
+			break;
+		if (from->bulk)
+			more = splice_step(relay, from, to, (size_t)(RELAY_BUDGET - moved));
+		else
+			more = copy_step(relay, from, to, size);
+	}
+	return more < 0 ? more : 0;
 }
 
 /*
@@ -302,7 +511,7 @@ static int look_behind_reset(struct relay *relay, struct relay_end *end, bool *r
 	int err = 0;
 
 	if (end->layer && end->shut)
-		err = relay_pump(relay, end, other_end(relay, end), RELAY_BUFFER_SIZE);
+		err = relay_pump(relay, end, other_end(relay, end), false);
 	*ret_is_end = end->layer && end->shut && end->ended && !end->err;
 	return err;
 }
@@ -329,13 +538,14 @@ static void on_event(struct relay *relay, struct relay_end *end, unsigned events
 
 	if (events & WATCH_ERROR)
 		err = take_news(relay, end);
-	end_flush(relay, end);
+	if (!err)
+		err = end_flush(relay, end);
 	if (!err && (events & (WATCH_READ | WATCH_ERROR)))
-		err = relay_pump(relay, end, other, RELAY_BUFFER_SIZE);
+		err = relay_pump(relay, end, other, true);
 	/* What was held back behind the unsent waits in the other socket: no need for a poll to say
 	 * so. */
 	if (!err && (events & WATCH_WRITE))
-		err = relay_pump(relay, other, end, NARROW_SIZE);
+		err = relay_pump(relay, other, end, false);
 	if (err)
 		stop(relay, err);
 	if (err || settle(relay, &err))
@@ -358,12 +568,23 @@ static void on_target(struct watch *watch, unsigned events)
 	on_event(relay, &relay->end[RELAY_TARGET], events);
 }
 
+/* A layer's bytes are not those of its socket. */
+static void choose_mode(struct relay *relay)
+{
+	bool has_layer = relay->end[RELAY_CLIENT].layer || relay->end[RELAY_TARGET].layer;
+
+	relay->mode = (uint8_t)(has_layer ? RELAY_COPY : relay->shared->mode);
+	for (int i = 0; i < 2; i++)
+		relay->end[i].bulk = relay->mode == RELAY_SPLICE;
+}
+
 int relay_start(struct relay *relay, const void *early, size_t n)
 {
 	struct relay_end *client = &relay->end[RELAY_CLIENT];
 	struct relay_end *target = &relay->end[RELAY_TARGET];
 	int err = 0;
 
+	choose_mode(relay);
 	client->watch.fn = on_client;
 	target->watch.fn = on_target;
 	client->received += n;
@@ -371,9 +592,9 @@ int relay_start(struct relay *relay, const void *early, size_t n)
 		err = end_write_or_keep(relay, target, early, n);
 	/* What came in one message with the request, or with a proxy's answer. */
 	if (!err && layer_pending(client->layer))
-		err = relay_pump(relay, client, target, RELAY_BUFFER_SIZE);
+		err = relay_pump(relay, client, target, false);
 	if (!err && layer_pending(target->layer))
-		err = relay_pump(relay, target, client, RELAY_BUFFER_SIZE);
+		err = relay_pump(relay, target, client, false);
 	if (err)
 		stop(relay, err);
 	else

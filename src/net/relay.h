@@ -14,22 +14,37 @@
  * other waits until the kernel has sent all it was given. Not being read any more (EPIPE) counts as
  * a reset. After RELAY_BUDGET bytes of one direction in one turn the others get theirs first:
  * polling is level-triggered, so the rest is reported again.
+ *
+ * A direction that proves to be bulk is moved by splice() through a pipe (net/pipe.h) instead of
+ * the buffer, so that its bytes are not copied; what is kept is then kept in that pipe. Nothing
+ * else differs. It takes a pipe for each read and gives it back once it is empty; where there is
+ * none it copies. What splice() says of anything but bytes recv() is asked as well, and a relay
+ * where the two disagree copies from then on. So does one with a layer.
  */
 #ifndef TABI_NET_RELAY_H
 #define TABI_NET_RELAY_H
 
 #include "net/layer.h"
 #include "net/loop.h"
+#include "net/pipe.h"
+#include "policy/policy.h"
 
 #define RELAY_BUFFER_SIZE ((size_t)256 * 1024)
-#define RELAY_BUDGET ((size_t)1024 * 1024)
+#define RELAY_BUDGET ((size_t)256 * 1024)
 
 /* What the relays of one loop share. */
 struct relay_shared {
 	struct loop *loop;
-	uint8_t *buffer; /* RELAY_BUFFER_SIZE bytes */
+	uint8_t
+	    *buffer; /* RELAY_BUFFER_SIZE bytes; anybody's for as long as nothing is called back */
+	/* Set by the owner at any time, for relays that begin from then on. At first RELAY_COPY,
+	 * and no pipes. */
+	enum relay_mode mode;
+	struct pipe_pool pipes;
 };
 
+/* Returns 0 or -ENOMEM, and is to be ended in both cases: before loop_fini(), and the memory must
+ * stay until then. */
 int relay_shared_init(struct relay_shared *shared, struct loop *loop);
 void relay_shared_fini(struct relay_shared *shared);
 
@@ -42,8 +57,15 @@ struct relay_end {
 	bool ended : 1;      /* end of stream was read here, or nothing can be read any more */
 	bool shut : 1;       /* end of stream was written here */
 	bool quiet : 1;      /* both directions of the socket are over: it has no more news */
+	bool piped : 1;      /* what is unsent is in `pipe` */
+	bool bulk : 1;       /* what is read here goes through a pipe, where there is one */
+	uint8_t streak : 4;  /* reads in a row that speak against `bulk` as it is */
+	uint8_t denials : 4; /* in a row: splice() found nothing where there was something */
 	int16_t err;         /* what broke the connection, -errno or the layer's, or 0 */
-	uint8_t *unsent;     /* owned; NULL while nothing is unsent */
+	union {              /* owned; NULL while nothing is unsent */
+		uint8_t *unsent;
+		struct pipe *pipe;
+	};
 	struct layer *layer; /* owned; NULL where the bytes are the socket's own */
 	uint64_t received;   /* bytes read from this end, as its layer gives them */
 	uint64_t sent;       /* bytes written to this end */
@@ -66,6 +88,7 @@ struct relay {
 	void (*half_closed)(struct relay *relay);
 	void (*closed)(struct relay *relay);
 	uint8_t closing; /* watches that the loop has not let go of */
+	uint8_t mode;    /* enum relay_mode, as of the start; RELAY_COPY where nothing else works */
 	bool over;
 	/* Set whenever bytes moved; the owner clears it to see whether a session is idle. */
 	bool moved;

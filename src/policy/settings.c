@@ -151,11 +151,8 @@ void setting_relay(struct parser *p, const struct token *t)
 	if (!parse_once(p, &p->seen[SETTING_RELAY], t))
 		return;
 	w = parse_keyword(p, t + 1, relay_modes, "relay");
-	if (!w || !parse_end(p, t + 2))
-		return;
-	p->policy->set.relay = (enum relay_mode)w->value;
-	if (w->value == RELAY_SPLICE)
-		parse_later(p, t + 1);
+	if (w && parse_end(p, t + 2))
+		p->policy->set.relay = (enum relay_mode)w->value;
 }
 
 void setting_timeout(struct parser *p, const struct token *t)

@@ -17,6 +17,8 @@
 
 /* Descriptors for what is neither a session nor a listener: loop, channel, name servers, log. */
 #define DESCRIPTORS_ASIDE 32
+/* Of all descriptors so many at most are for pipes: one eighth. */
+#define PIPES_SHARE 16
 /* Fewer sessions than this leave nothing worth giving back. */
 #define TRIM_FROM 512
 
@@ -143,11 +145,30 @@ static int setup_resolver(struct worker *w, const struct policy_settings *old)
 	return 0;
 }
 
+/* How many pipes there may be; their descriptors are not the sessions'. */
+static unsigned room_for_pipes(const struct worker *w, size_t bytes)
+{
+	unsigned long n = w->max_descriptors / PIPES_SHARE;
+
+	if (w->config->policy->set.relay == RELAY_COPY)
+		return 0;
+	return n < bytes / PIPE_SIZE_LEAST ? (unsigned)n : (unsigned)(bytes / PIPE_SIZE_LEAST);
+}
+
+/* For new sessions. The bound of a user's pipes is one for all workers. */
+static void setup_relay(struct worker *w)
+{
+	size_t bytes = PIPE_BYTES_OF_ALL / config_workers(w->config);
+
+	w->relay.mode = w->config->policy->set.relay;
+	pipe_pool_limit(&w->relay.pipes, bytes, room_for_pipes(w, bytes));
+}
+
 /* A session has two sockets, and one that has only the first will want the other. On reload the
  * listeners come anew before the old ones go. */
 static unsigned room_for_sessions(const struct worker *w)
 {
-	unsigned long aside = DESCRIPTORS_ASIDE + 2 * w->listeners.n;
+	unsigned long aside = DESCRIPTORS_ASIDE + 2 * w->listeners.n + 2 * w->relay.pipes.n_max;
 
 	return w->max_descriptors > aside + 4 ? (unsigned)(w->max_descriptors - aside) / 2 : 2;
 }
@@ -173,6 +194,7 @@ static int apply(struct worker *w, const struct channel_message *msg, const int 
 	    msg->listener, n - CHANNEL_FD_LISTENERS);
 	if (!err)
 		err = setup_resolver(w, old ? &old->policy->set : NULL);
+	setup_relay(w);
 	w->max_sessions = room_for_sessions(w);
 	/* Workers begin at different ones, or they would try each other's. */
 	w->next_udp_port = w->number * 997;

@@ -243,8 +243,8 @@ static int tear_down(void **state)
 	}
 	while (gone < 2)
 		loop_turn(&loop, true);
-	loop_fini(&loop);
 	relay_shared_fini(&shared);
+	loop_fini(&loop);
 	assert_int_equal(toys, 0);
 	return loop.watching != 0;
 }
