@@ -8,8 +8,10 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -102,6 +104,39 @@ int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 
 	find_next("epoll_ctl", &next);
 	return fails("epoll_ctl") ? -1 : next(epfd, op, fd, event);
+}
+
+/* Of those that do not block: libuv has others, without which it aborts. */
+int pipe2(int fd[2], int flags)
+{
+	int (*next)(int *, int);
+
+	find_next("pipe2", &next);
+	return flags & O_NONBLOCK && fails("pipe2") ? -1 : next(fd, flags);
+}
+
+/* Of a pipe's size; all else it does goes well. */
+int fcntl(int fd, int cmd, ...)
+{
+	int (*next)(int, int, ...);
+	void *value;
+	va_list ap;
+
+	va_start(ap, cmd);
+	value = va_arg(ap, void *);
+	va_end(ap);
+	find_next("fcntl64", &next);
+	return (cmd == F_SETPIPE_SZ || cmd == F_GETPIPE_SZ) && fails("fcntl")
+		   ? -1
+		   : next(fd, cmd, value);
+}
+
+ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags)
+{
+	ssize_t (*next)(int, off64_t *, int, off64_t *, size_t, unsigned);
+
+	find_next("splice", &next);
+	return fails("splice") ? -1 : next(in, in_at, out, out_at, len, flags);
 }
 
 pid_t fork(void)
