@@ -55,12 +55,13 @@ class Library:
     def example(self, name):
         return self.build(f"examples/{name}.c", *(["libuv"] if name == "libuv" else []))
 
-    def run(self, program, *args, data=b"", env=None, timeout=60, before=()):
+    def run(self, program, *args, data=b"", env=None, timeout=60, before=(), preexec=None):
         return subprocess.run(
             [*before, program, *map(str, args)],
             input=data,
             capture_output=True,
             timeout=timeout,
+            preexec_fn=preexec,
             env={**os.environ, "LD_LIBRARY_PATH": self.lib, **(env or {})},
         )
 

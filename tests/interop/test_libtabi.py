@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from harness import certs, library, socks, targets
+from harness import certs, library, netns, socks, targets
 from harness.config import ALLOW_ALL
 from harness.tabi import ROOT, run, wait_until
 
@@ -194,6 +194,33 @@ def test_tls(libtabi, tabi, target, authority, dns_server, tmp_path, chain):
     stranger = certs.Authority(tmp_path)
     done = libtabi.run(program, stranger.pem, chain, HOST, PORT)
     assert done.returncode == 1 and b"in TLS: TLS failed" in done.stderr, done
+
+
+def test_other_forms_of_the_target(libtabi, target, tmp_path):
+    """A proxy that takes neither IPv6 nor names gets there by IPv4 in the end."""
+    asked = []
+
+    def proxy(sock):
+        assert socks.recv_exact(sock, 3) == b"\5\1\0"
+        sock.sendall(b"\5\0")
+        asked.append(socks.recv_exact(sock, 4)[3])
+        sizes = {1: 6, 4: 18}
+        size = sizes.get(asked[-1]) or 2 + socks.recv_exact(sock, 1)[0]
+        socks.recv_exact(sock, size)
+        sock.sendall((b"\5\0" if asked[-1] == 1 else b"\5\x08") + b"\0\1" + bytes(6))
+        if asked[-1] == 1:
+            sock.sendall(b"there")
+        sock.close()
+
+    target(proxy, port=1080)
+    hosts = tmp_path / "hosts"
+    hosts.write_text("::1 both.test\n127.0.0.1 both.test\n")
+    done = libtabi.run(
+        libtabi.example("blocking"), f"socks5://{HOST}:1080", "both.test", 80,
+        preexec=lambda: netns.mount_over(hosts, "/etc/hosts"),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"there", b""), done
+    assert asked == [4, 3, 1]
 
 
 # ---- one flight ----
