@@ -231,7 +231,7 @@ struct tabi_options {
 	 * negative one no limit. Of the convenience. */
 	int timeout;
 	/* With TABI_ONE_FLIGHT: how long a proxy may be silent before it is taken for one that has
-	 * stumbled. 0 is 3 seconds. Of the convenience. */
+	 * stumbled, and is asked again. 0 is a third of the timeout. Of the convenience. */
 	int patience;
 	/* The stream's first bytes, borrowed until it is through: sent early where flags say so,
 	 * else behind the last answer. For connect alone. */

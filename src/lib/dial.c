@@ -20,7 +20,7 @@
 
 #define ADDRESSES_MAX 16
 #define TIMEOUT_DEFAULT 30000
-#define PATIENCE_DEFAULT 3000
+#define PATIENCE_DEFAULT 10000
 #define NEVER UINT64_MAX
 
 struct tabi_dial {
@@ -195,6 +195,15 @@ static void resolve(struct tabi_dial *d)
 	tabi_resolved(d->machine, found, n > 0 ? (size_t)n : 0);
 }
 
+/* A proxy that is slow is not one that has stumbled, and to ask it again has the target connected
+ * to twice: a third of all the time there is. */
+static void be_patient(struct tabi_dial *d)
+{
+	const int timeout = d->options.timeout;
+
+	d->patience = after(d->options.patience, timeout > 0 ? timeout / 3 + 1 : PATIENCE_DEFAULT);
+}
+
 /* ---- the connection to the first proxy ---- */
 
 /* A share of what is left for each address that is, but enough for a lost packet. */
@@ -264,7 +273,7 @@ static bool finish_connecting(struct tabi_dial *d)
 		return true;
 	}
 	d->connecting = false;
-	d->patience = after(d->options.patience, PATIENCE_DEFAULT);
+	be_patient(d);
 	tabi_connected(d->machine);
 	return true;
 }
@@ -304,7 +313,7 @@ static bool send_some(struct tabi_dial *d)
 	if (n <= 0)
 		return stopped(d, n, TABI_WRITABLE);
 	tabi_wrote(d->machine, (size_t)n);
-	d->patience = after(d->options.patience, PATIENCE_DEFAULT);
+	be_patient(d);
 	return true;
 }
 
@@ -348,7 +357,7 @@ static bool receive_some(struct tabi_dial *d)
 		tabi_input_end(d->machine);
 		return true;
 	}
-	d->patience = after(d->options.patience, PATIENCE_DEFAULT);
+	be_patient(d);
 	if (peeked)
 		return take_from_peeked(d, buf, (size_t)n);
 	(void)tabi_input(d->machine, buf, (size_t)n);

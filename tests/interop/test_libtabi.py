@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from harness import certs, library, netns, socks, targets
+from harness import certs, library, netns, socks, targets, tornet
 from harness.config import ALLOW_ALL
 from harness.tabi import ROOT, run, wait_until
 
@@ -430,6 +430,21 @@ def test_tor(libtabi, tmp_path, name):
                 libtabi.example(name), f"{scheme}://user@{HOST}:1080", "example.com", 80
             )
             assert done.returncode == 1 and reply in done.stderr, done
+
+
+@pytest.mark.timeout(180)
+def test_through_tor(libtabi, tabi, target, tmp_path):
+    """Circuits of a network of our own, isolated by credentials; alone, and as the first of three."""
+    target(answer)
+    for port in (2080, 3080):
+        tabi(server(port))
+    tor = f"socks5h://alone:secret@{HOST}:1080"
+    with tornet.TorNetwork(tmp_path / "net", 1080):
+        for name in ("blocking", "pollloop", "libuv"):
+            program = libtabi.example(name)
+            for proxies in (tor, f"{tor},http://{HOST}:2080,socks4a://{HOST}:3080"):
+                done = libtabi.run(program, proxies, HOST, PORT, data=QUESTION)
+                assert (done.returncode, done.stdout) == (0, QUESTION), done
 
 
 # ---- Windows ----
