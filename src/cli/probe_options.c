@@ -138,7 +138,7 @@ static int read_url(struct probe_options *o, int argc, char **argv)
 
 	if (o->list && !text)
 		return -1;
-	if (argc - optind != 1)
+	if (!text || argc - optind != 1)
 		return wrong(argv[0], "URL", "say one proxy");
 	if (url_parse(text, strlen(text), &o->proxy, &why, NULL) != 0)
 		return wrong(argv[0], "URL", why);

@@ -186,14 +186,11 @@ static enum verdict silent_clients(struct kit *k)
 {
 	struct talk *silent = calloc(SILENT_CLIENTS, sizeof(*silent));
 	unsigned n = 0;
-	uint64_t began;
 	bool alive;
 
 	while (silent && n < SILENT_CLIENTS && ask_dial(k->p, &silent[n]))
 		n++;
-	began = talk_clock();
 	alive = kit_alive(k);
-	began = talk_clock() - began;
 	for (unsigned i = 0; i < n; i++)
 		talk_close(&silent[i]);
 	free(silent);

@@ -204,11 +204,10 @@ enum talk_end talk_await_end(struct talk *t, unsigned ms)
 const char *talk_line(struct talk *t, unsigned ms)
 {
 	for (size_t n = 0;; n++) {
-		char *text = (char *)t->in + t->at;
+		char *text;
 
 		if (talk_want(t, n + 1, ms) <= n)
 			return NULL;
-		/* It may have moved. */
 		text = (char *)t->in + t->at;
 		if (text[n] == '\n') {
 			text[n] = '\0';
