@@ -2,6 +2,7 @@
 """auth pam: real PAM with real service files, in a /etc/pam.d of the test's own."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import threading
@@ -76,9 +77,22 @@ class Pam:
         return [int(pid) for pid in (self.here / "slow-ones").read_text().split()]
 
 
+    def end_slow_ones(self):
+        """Those of a helper that was killed have nobody else to do it."""
+        for pid in self.slow_ones():
+            try:
+                ours = os.fsencode(self.here) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+            except FileNotFoundError:
+                continue
+            if ours:
+                os.kill(pid, signal.SIGKILL)
+
+
 @pytest.fixture
 def pam(tmp_path):
-    return Pam(tmp_path)
+    one = Pam(tmp_path)
+    yield one
+    one.end_slow_ones()
 
 
 def serve(tabi, pam, *lines, auth="auth pam tabi"):
