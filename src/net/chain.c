@@ -108,19 +108,21 @@ static bool is_about_us(const struct chain_result *r)
 	return r->code == SOCKS4_NO_IDENTD || r->code == SOCKS4_IDENT_MISMATCH;
 }
 
-enum chain_blame chain_blame(const struct chain_result *r, size_t n_hops)
+enum chain_blame chain_blame(const struct chain_result *failed, size_t n_hops)
 {
-	if (is_shortage(r->err))
+	if (is_shortage(failed->err))
 		return CHAIN_BLAMES_US;
-	if (r->stage == CHAIN_AT_RESOLVE && r->hop == n_hops)
+	if (failed->stage == CHAIN_AT_RESOLVE && failed->hop == n_hops)
 		return CHAIN_BLAMES_TARGET;
-	if (r->err == ERR_ADDRESS_TYPE || r->err == ERR_ADDRESS || r->err == ERR_COMMAND)
+	if (failed->err == ERR_ADDRESS_TYPE || failed->err == ERR_ADDRESS ||
+	    failed->err == ERR_COMMAND)
 		return CHAIN_BLAMES_REQUEST;
-	if (r->stage != CHAIN_AT_REPLY || r->hop + 1 != n_hops)
+	if (failed->stage != CHAIN_AT_REPLY || failed->hop + 1 != n_hops)
 		return CHAIN_BLAMES_PROXY;
-	if ((r->err == ERR_PROXY_REPLY && !is_about_us(r)) || r->err == ERR_CONNECT_TIMEOUT)
+	if ((failed->err == ERR_PROXY_REPLY && !is_about_us(failed)) ||
+	    failed->err == ERR_CONNECT_TIMEOUT)
 		return CHAIN_BLAMES_TARGET;
-	if (r->err == ERR_PROXY_TRUNCATED || r->err == -ECONNRESET)
+	if (failed->err == ERR_PROXY_TRUNCATED || failed->err == -ECONNRESET)
 		return CHAIN_BLAMES_SILENCE;
 	return CHAIN_BLAMES_PROXY;
 }
@@ -152,16 +154,16 @@ static int error_of_code(int code)
 	}
 }
 
-int chain_error(const struct chain_result *r, size_t n_hops)
+int chain_error(const struct chain_result *failed, size_t n_hops)
 {
-	if (r->err == -ECONNRESET && chain_blame(r, n_hops) == CHAIN_BLAMES_SILENCE)
+	if (failed->err == -ECONNRESET && chain_blame(failed, n_hops) == CHAIN_BLAMES_SILENCE)
 		return ERR_PROXY_TRUNCATED;
-	if (chain_blame(r, n_hops) != CHAIN_BLAMES_PROXY)
-		return r->err == ERR_PROXY_REPLY ? error_of_code(r->code) : r->err;
-	switch (r->stage) {
+	if (chain_blame(failed, n_hops) != CHAIN_BLAMES_PROXY)
+		return failed->err == ERR_PROXY_REPLY ? error_of_code(failed->code) : failed->err;
+	switch (failed->stage) {
 	case CHAIN_AT_RESOLVE:
 	case CHAIN_AT_DIAL:
-		return r->err == ERR_SELF ? ERR_SELF : ERR_PROXY_UNREACHABLE;
+		return failed->err == ERR_SELF ? ERR_SELF : ERR_PROXY_UNREACHABLE;
 	case CHAIN_AT_TLS:
 		return ERR_PROXY_TLS;
 	case CHAIN_AT_METHOD:
@@ -169,9 +171,9 @@ int chain_error(const struct chain_result *r, size_t n_hops)
 	case CHAIN_AT_REPLY:
 		break;
 	}
-	if (r->err == ERR_PROXY_NO_METHOD || r->err == ERR_PROXY_AUTH ||
-	    r->err == ERR_PROXY_PROTOCOL || r->err == ERR_PROXY_TRUNCATED)
-		return r->err;
+	if (failed->err == ERR_PROXY_NO_METHOD || failed->err == ERR_PROXY_AUTH ||
+	    failed->err == ERR_PROXY_PROTOCOL || failed->err == ERR_PROXY_TRUNCATED)
+		return failed->err;
 	return ERR_PROXY_UNREACHABLE;
 }
 

@@ -238,21 +238,29 @@ static void wipe(struct url *hops, size_t n)
 	free(hops);
 }
 
+/* Is there a member to try behind this one? */
+static bool has_another(const struct upstream *u)
+{
+	const struct policy_proxy *group = group_of(u);
+
+	for (size_t i = 0; i < group->n_members; i++)
+		if (i != u->member && !(u->failed >> i & 1))
+			return true;
+	return false;
+}
+
 /* Returns 0, or an error with `*ret_failed`. */
 static int start(struct upstream *u, struct chain_result *ret_failed)
 {
 	struct session *s = u->session;
-	const struct policy_proxy *group = group_of(u);
 	const size_t n = member_of(u)->n_hops;
-	const uint64_t others = ~(u->failed | UINT64_C(1) << u->member) &
-				(UINT64_MAX >> (POLICY_MEMBERS_MAX - group->n_members));
 	struct addr forms[RESOLVE_ADDRS_MAX];
 	struct chain_options options = {
 	    .n_hops = n,
 	    .command = s->hs->accept.command,
 	    .resolver = s->worker->resolver,
 	    .tls = own_of(u, u->member)->tls,
-	    .proxy_ms = others ? PROXY_MS : 0,
+	    .proxy_ms = has_another(u) ? PROXY_MS : 0,
 	    .forms = forms,
 	    .refuses = is_self,
 	    .fn = on_chain,
