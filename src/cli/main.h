@@ -5,8 +5,8 @@
 
 /*
  * argv[0] is "tabi" and the subcommand's name, argv[1] its first argument. Each returns the exit
- * status: 0, 1 (it failed and said why) or 2 (it was called wrongly); connect has more of them.
- * Their table is in main.c.
+ * status: 0, 1 (it failed and said why) or 2 (it was called wrongly); connect and probe have more
+ * of them. Their table is in main.c.
  */
 int bench_main(int argc, char **argv);
 int check_main(int argc, char **argv);

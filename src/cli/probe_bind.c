@@ -43,14 +43,14 @@ static enum arrival connect_in(struct kit *k, uint16_t port, struct target_line 
 }
 
 /* The verdict where the target did not get as far as a check needs it. */
-static enum verdict not_arrived(struct kit *k, enum arrival arrival, const struct attempt *a)
+static enum probe_verdict not_arrived(struct kit *k, enum arrival arrival, const struct attempt *a)
 {
 	return arrival == NOT_TOLD
 		   ? kit_stuck(k)
 		   : kit_fail(k, "%s, but the target cannot connect there", a->seen);
 }
 
-static enum verdict answered(struct kit *k)
+static enum probe_verdict answered(struct kit *k)
 {
 	struct attempt a;
 
@@ -61,7 +61,7 @@ static enum verdict answered(struct kit *k)
 								   : kit_fail(k, "%s", a.seen);
 }
 
-static enum verdict listens(struct kit *k)
+static enum probe_verdict listens(struct kit *k)
 {
 	struct attempt a;
 
@@ -72,7 +72,7 @@ static enum verdict listens(struct kit *k)
 	return kit_pass(k, "%s", a.seen);
 }
 
-static enum verdict concrete(struct kit *k)
+static enum probe_verdict concrete(struct kit *k)
 {
 	struct attempt a;
 
@@ -84,7 +84,7 @@ static enum verdict concrete(struct kit *k)
 }
 
 /* BIND for `to`, the peer connects, and the second reply. Returns VERDICT_PASS to go on. */
-static enum verdict second_reply(
+static enum probe_verdict second_reply(
     struct kit *k, const struct addr *to, struct attempt *ret, struct target_line *line)
 {
 	enum arrival arrival;
@@ -103,20 +103,20 @@ static enum verdict second_reply(
 	return VERDICT_PASS;
 }
 
-static enum verdict peer_connects(struct kit *k)
+static enum probe_verdict peer_connects(struct kit *k)
 {
 	struct target_line line;
 	struct attempt a;
-	enum verdict v = second_reply(k, &k->p->main, &a, &line);
+	enum probe_verdict v = second_reply(k, &k->p->main, &a, &line);
 
 	return v == VERDICT_PASS ? kit_pass(k, "%s", a.seen) : v;
 }
 
-static enum verdict for_name(struct kit *k)
+static enum probe_verdict for_name(struct kit *k)
 {
 	struct target_line line;
 	struct attempt a;
-	enum verdict v = second_reply(k, &k->p->name, &a, &line);
+	enum probe_verdict v = second_reply(k, &k->p->name, &a, &line);
 
 	if (v == VERDICT_FAIL && line.failed && a.reply.bound.kind == ADDR_IP &&
 	    ip_is_v4(&a.reply.bound.ip) != ip_is_v4(&k->p->main.ip))
@@ -124,12 +124,12 @@ static enum verdict for_name(struct kit *k)
 	return v == VERDICT_PASS ? kit_pass(k, "%s", a.seen) : v;
 }
 
-static enum verdict peer_is_told(struct kit *k)
+static enum probe_verdict peer_is_told(struct kit *k)
 {
 	struct target_line line;
 	char text[ADDR_TEXT_MAX];
 	struct attempt a;
-	enum verdict v = second_reply(k, &k->p->main, &a, &line);
+	enum probe_verdict v = second_reply(k, &k->p->main, &a, &line);
 
 	if (v != VERDICT_PASS)
 		return v;
@@ -139,11 +139,11 @@ static enum verdict peer_is_told(struct kit *k)
 	return kit_fail(k, "%s, but it is %.60s", a.seen, addr_format(&line.peer, text));
 }
 
-static enum verdict bytes_pass(struct kit *k)
+static enum probe_verdict bytes_pass(struct kit *k)
 {
 	struct target_line line;
 	struct attempt a;
-	enum verdict v = second_reply(k, &k->p->main, &a, &line);
+	enum probe_verdict v = second_reply(k, &k->p->main, &a, &line);
 
 	if (v != VERDICT_PASS)
 		return v;
@@ -151,11 +151,11 @@ static enum verdict bytes_pass(struct kit *k)
 							     : kit_fail(k, "%s", k->p->why);
 }
 
-static enum verdict early_bytes(struct kit *k)
+static enum probe_verdict early_bytes(struct kit *k)
 {
 	struct target_line line;
 	struct attempt a;
-	enum verdict v = second_reply(k, &k->p->main, &a, &line);
+	enum probe_verdict v = second_reply(k, &k->p->main, &a, &line);
 
 	if (v != VERDICT_PASS)
 		return v;
@@ -165,7 +165,7 @@ static enum verdict early_bytes(struct kit *k)
 }
 
 /* BIND for an address that is nobody's, and the target connects. */
-static enum verdict stranger(struct kit *k)
+static enum probe_verdict stranger(struct kit *k)
 {
 	struct addr nobody = kit_stranger(k);
 	struct target_line line;
@@ -190,7 +190,7 @@ static enum verdict stranger(struct kit *k)
 					: kit_pass(k, "%s", a.seen);
 }
 
-static enum verdict one_peer(struct kit *k)
+static enum probe_verdict one_peer(struct kit *k)
 {
 	struct target_line line;
 	struct attempt a, reply;
@@ -212,7 +212,7 @@ static enum verdict one_peer(struct kit *k)
 		   : kit_pass(k, "a second peer is refused");
 }
 
-static enum verdict listener_ends(struct kit *k)
+static enum probe_verdict listener_ends(struct kit *k)
 {
 	struct target_line line;
 	struct attempt a;
@@ -232,7 +232,7 @@ static enum verdict listener_ends(struct kit *k)
 	return kit_fail(k, "port %u is open two seconds later", a.reply.bound.port);
 }
 
-static enum verdict broadcast(struct kit *k)
+static enum probe_verdict broadcast(struct kit *k)
 {
 	static const uint8_t all[4] = {255, 255, 255, 255};
 	struct ip ip = ip_from_v4(all);
@@ -245,7 +245,7 @@ static enum verdict broadcast(struct kit *k)
 
 #define BIND_MS 200000
 
-static enum verdict nobody_comes(struct kit *k)
+static enum probe_verdict nobody_comes(struct kit *k)
 {
 	struct attempt a;
 

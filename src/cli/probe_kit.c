@@ -59,18 +59,18 @@ const struct check *kit_find(const char *id)
 
 /* ---- what checks share ---- */
 
-static enum verdict __attribute__((format(printf, 3, 0)))
-say(struct kit *k, enum verdict verdict, const char *format, va_list args)
+static enum probe_verdict __attribute__((format(printf, 3, 0)))
+say(struct kit *k, enum probe_verdict verdict, const char *format, va_list args)
 {
 	vsnprintf(k->seen, sizeof(k->seen), format, args);
 	return verdict;
 }
 
 #define DEFINE_VERDICT(name, value)                                                                \
-	enum verdict name(struct kit *k, const char *format, ...)                                  \
+	enum probe_verdict name(struct kit *k, const char *format, ...)                            \
 	{                                                                                          \
 		va_list args;                                                                      \
-		enum verdict v;                                                                    \
+		enum probe_verdict v;                                                              \
                                                                                                    \
 		va_start(args, format);                                                            \
 		v = say(k, value, format, args);                                                   \
@@ -83,7 +83,7 @@ DEFINE_VERDICT(kit_fail, VERDICT_FAIL)
 DEFINE_VERDICT(kit_none, VERDICT_NOT_APPLICABLE)
 DEFINE_VERDICT(kit_untested, VERDICT_UNTESTED)
 
-enum verdict kit_stuck(struct kit *k)
+enum probe_verdict kit_stuck(struct kit *k)
 {
 	return kit_untested(k, "%s", k->p->why);
 }
@@ -150,7 +150,7 @@ bool kit_alive(struct kit *k)
 	return ok;
 }
 
-enum verdict kit_refused_with(struct kit *k, const struct attempt *a, uint8_t code)
+enum probe_verdict kit_refused_with(struct kit *k, const struct attempt *a, uint8_t code)
 {
 	if (a->outcome == OUTCOME_UNTRIED)
 		return kit_stuck(k);
@@ -159,7 +159,7 @@ enum verdict kit_refused_with(struct kit *k, const struct attempt *a, uint8_t co
 	return kit_fail(k, "%s", a->seen);
 }
 
-enum verdict kit_refused(struct kit *k, const struct attempt *a)
+enum probe_verdict kit_refused(struct kit *k, const struct attempt *a)
 {
 	if (a->outcome == OUTCOME_UNTRIED)
 		return kit_stuck(k);
@@ -177,18 +177,18 @@ static bool expects_v4(const struct probe *p)
 
 /* Returns VERDICT_PASS to go on. Whether what the URL says is missing, or what it does not say,
  * makes the difference between "could not be tested" and "not applicable". */
-static enum verdict miss(struct kit *k, bool has, bool promised, const char *why)
+static enum probe_verdict miss(struct kit *k, bool has, bool promised, const char *why)
 {
 	if (has)
 		return VERDICT_PASS;
 	return promised ? kit_untested(k, "%s", why) : kit_none(k, "%s", why);
 }
 
-static enum verdict miss_way_in(struct kit *k, unsigned needs)
+static enum probe_verdict miss_way_in(struct kit *k, unsigned needs)
 {
 	const struct survey *s = &k->p->s;
 	bool v5 = !expects_v4(k->p);
-	enum verdict v = VERDICT_PASS;
+	enum probe_verdict v = VERDICT_PASS;
 
 	if (needs & NEED_GREETING)
 		v = miss(k, s->v5, v5, "no greeting of SOCKS5 is answered");
@@ -205,10 +205,10 @@ static enum verdict miss_way_in(struct kit *k, unsigned needs)
 	return v;
 }
 
-static enum verdict miss_target(struct kit *k, unsigned needs)
+static enum probe_verdict miss_target(struct kit *k, unsigned needs)
 {
 	const struct survey *s = &k->p->s;
-	enum verdict v = VERDICT_PASS;
+	enum probe_verdict v = VERDICT_PASS;
 
 	if (needs & NEED_MAIN)
 		v = miss(k, k->p->main.kind == ADDR_IP, true, "there is no target");
@@ -234,11 +234,11 @@ static bool is_offered(const struct attempt *a)
 	return a->outcome == OUTCOME_YES;
 }
 
-static enum verdict miss_command(struct kit *k, unsigned needs)
+static enum probe_verdict miss_command(struct kit *k, unsigned needs)
 {
 	const struct survey *s = &k->p->s;
 	bool v4 = expects_v4(k->p);
-	enum verdict v = VERDICT_PASS;
+	enum probe_verdict v = VERDICT_PASS;
 
 	if (needs & NEED_SOCKS4)
 		v = miss(k, is_offered(&s->socks4), v4, "the target is not reached by SOCKS4");
@@ -271,7 +271,7 @@ void kit_run(struct probe *p, const struct check *check, struct kit_result *ret_
 	static unsigned token;
 	struct kit *k = calloc(1, sizeof(*k));
 	uint64_t began = talk_clock();
-	enum verdict v;
+	enum probe_verdict v;
 
 	*ret_result = (struct kit_result){.check = check, .verdict = VERDICT_UNTESTED};
 	if (!k)

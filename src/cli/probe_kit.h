@@ -13,7 +13,7 @@
 
 enum level { LEVEL_REQUIRED, LEVEL_RECOMMENDED };
 
-enum verdict {
+enum probe_verdict {
 	VERDICT_PASS,
 	VERDICT_FAIL,
 	VERDICT_NOT_APPLICABLE, /* the proxy does not offer what it is about */
@@ -51,7 +51,7 @@ struct check {
 	const char *what; /* one sentence */
 	const char *source;
 	const char *expected;
-	enum verdict (*run)(struct kit *k);
+	enum probe_verdict (*run)(struct kit *k);
 	const char *bytes; /* for `run` */
 	unsigned n_bytes, arg;
 };
@@ -70,13 +70,16 @@ struct kit {
 };
 
 /* The end of a check: what was seen, and the verdict. */
-enum verdict kit_pass(struct kit *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
-enum verdict kit_fail(struct kit *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
-enum verdict kit_none(struct kit *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
-enum verdict kit_untested(struct kit *k, const char *format, ...)
+enum probe_verdict kit_pass(struct kit *k, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+enum probe_verdict kit_fail(struct kit *k, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+enum probe_verdict kit_none(struct kit *k, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+enum probe_verdict kit_untested(struct kit *k, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Not even as far as the check: the last ask_...() says why. */
-enum verdict kit_stuck(struct kit *k);
+enum probe_verdict kit_stuck(struct kit *k);
 
 /* A token of TARGET_TOKEN letters that no other check has. */
 const char *kit_token(struct kit *k, char buf[static TARGET_TOKEN + 1]);
@@ -95,9 +98,9 @@ struct addr kit_stranger(const struct kit *k);
 /* Is the proxy there, for somebody new? */
 bool kit_alive(struct kit *k);
 /* A pass where the reply refuses with `code`, and fails with all others. */
-enum verdict kit_refused_with(struct kit *k, const struct attempt *a, uint8_t code);
+enum probe_verdict kit_refused_with(struct kit *k, const struct attempt *a, uint8_t code);
 /* A pass where the reply is a refusal of any code, or the connection was closed. */
-enum verdict kit_refused(struct kit *k, const struct attempt *a);
+enum probe_verdict kit_refused(struct kit *k, const struct attempt *a);
 
 /* The groups. */
 extern const struct check transport_checks[], socks4_checks[], method_checks[], login_checks[],
@@ -110,7 +113,7 @@ extern const unsigned n_transport_checks, n_socks4_checks, n_method_checks, n_lo
 
 struct kit_result {
 	const struct check *check;
-	enum verdict verdict;
+	enum probe_verdict verdict;
 	uint64_t ns;
 	char seen[240];
 };
@@ -127,7 +130,7 @@ bool kit_knows_all(const struct probe_options *o);
 
 /* ---- telling, probe_kit_show.c ---- */
 
-const char *verdict_name(enum verdict verdict);
+const char *verdict_name(enum probe_verdict verdict);
 const char *level_name(enum level level);
 void kit_show_begin(const struct probe *p);
 void kit_show(const struct probe *p, const struct kit_result *result, bool first);

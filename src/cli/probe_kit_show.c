@@ -4,7 +4,7 @@
 
 #include "cli/probe_kit.h"
 
-const char *verdict_name(enum verdict verdict)
+const char *verdict_name(enum probe_verdict verdict)
 {
 	static const char *const names[] = {
 	    [VERDICT_PASS] = "pass",
@@ -83,7 +83,7 @@ static void show_counts(const struct probe *p, unsigned level, const unsigned co
 	for (unsigned v = 0; v < VERDICTS; v++)
 		printf(p->o->json ? "%s\"%s\":%u" : "%s%s %u",
 		    v == 0 ? (p->o->json ? "" : " ") : (p->o->json ? "," : ", "),
-		    verdict_name((enum verdict)v), counts[v]);
+		    verdict_name((enum probe_verdict)v), counts[v]);
 	fputs(p->o->json ? "}" : "\n", stdout);
 }
 

@@ -45,7 +45,7 @@ static int try_login(struct kit *k, uint8_t *message, size_t len)
 	return read_status(k);
 }
 
-static enum verdict right(struct kit *k)
+static enum probe_verdict right(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE];
 	const uint8_t *answer;
@@ -66,7 +66,7 @@ static enum verdict right(struct kit *k)
 
 /* Refused, by a status or the end; a status where the row says so (arg 1), and then the end too
  * (2). */
-static enum verdict judge_refusal(struct kit *k, int status)
+static enum probe_verdict judge_refusal(struct kit *k, int status)
 {
 	if (status == USERPASS_OK)
 		return kit_fail(k, "01 00: accepted");
@@ -125,7 +125,7 @@ static size_t write_twisted(struct kit *k, enum twist twist, uint8_t *buf)
 	return user_len;
 }
 
-static enum verdict wrong(struct kit *k, enum twist twist)
+static enum probe_verdict wrong(struct kit *k, enum twist twist)
 {
 	uint8_t message[PROBE_MESSAGE];
 	int status;
@@ -136,39 +136,39 @@ static enum verdict wrong(struct kit *k, enum twist twist)
 	return judge_refusal(k, status);
 }
 
-static enum verdict wrong_password(struct kit *k)
+static enum probe_verdict wrong_password(struct kit *k)
 {
 	return wrong(k, TWIST_OTHER);
 }
 
-static enum verdict wrong_user(struct kit *k)
+static enum probe_verdict wrong_user(struct kit *k)
 {
 	return wrong(k, TWIST_USER);
 }
 
-static enum verdict longer(struct kit *k)
+static enum probe_verdict longer(struct kit *k)
 {
 	return wrong(k, TWIST_LONGER);
 }
 
-static enum verdict shorter(struct kit *k)
+static enum probe_verdict shorter(struct kit *k)
 {
 	return wrong(k, TWIST_SHORTER);
 }
 
-static enum verdict other_version(struct kit *k)
+static enum probe_verdict other_version(struct kit *k)
 {
 	return wrong(k, TWIST_VERSION);
 }
 
-static enum verdict longest(struct kit *k)
+static enum probe_verdict longest(struct kit *k)
 {
 	return wrong(k, TWIST_LONGEST);
 }
 
-static enum verdict empty(struct kit *k)
+static enum probe_verdict empty(struct kit *k)
 {
-	enum verdict v = wrong(k, TWIST_EMPTY);
+	enum probe_verdict v = wrong(k, TWIST_EMPTY);
 
 	if (v != VERDICT_PASS)
 		return v;
@@ -176,7 +176,7 @@ static enum verdict empty(struct kit *k)
 }
 
 /* A request goes out behind something that must not let it in; did it reach the target? */
-static enum verdict reached(struct kit *k, const char *token, const char *how)
+static enum probe_verdict reached(struct kit *k, const char *token, const char *how)
 {
 	struct target_line line;
 
@@ -197,7 +197,7 @@ static void say_request(struct kit *k, const char *token)
 	kit_say(k, k->t, message, len + 2 + TARGET_TOKEN);
 }
 
-static enum verdict pipelined_behind_wrong(struct kit *k)
+static enum probe_verdict pipelined_behind_wrong(struct kit *k)
 {
 	uint8_t message[2 * PROBE_MESSAGE];
 	char token[TARGET_TOKEN + 1];
@@ -215,7 +215,7 @@ static enum verdict pipelined_behind_wrong(struct kit *k)
 	return reached(k, token, "a request behind a wrong password");
 }
 
-static enum verdict skipped(struct kit *k)
+static enum probe_verdict skipped(struct kit *k)
 {
 	char token[TARGET_TOKEN + 1];
 
@@ -226,7 +226,7 @@ static enum verdict skipped(struct kit *k)
 }
 
 /* The right password behind a wrong one, on the same connection. */
-static enum verdict second_try(struct kit *k)
+static enum probe_verdict second_try(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE];
 	int status;
@@ -239,13 +239,13 @@ static enum verdict second_try(struct kit *k)
 				     : kit_pass(k, "it is not looked at");
 }
 
-static enum verdict still_good(struct kit *k)
+static enum probe_verdict still_good(struct kit *k)
 {
 	return ask_hello(k->p, k->t) ? kit_pass(k, "01 00") : kit_fail(k, "%s", k->p->why);
 }
 
 /* SOCKS4 knows no password. */
-static enum verdict socks4_around(struct kit *k)
+static enum probe_verdict socks4_around(struct kit *k)
 {
 	struct attempt a;
 
@@ -293,7 +293,7 @@ const struct check login_checks[] = {
 };
 const unsigned n_login_checks = N_CHECKS_OF(login_checks);
 
-static enum verdict serves_still(struct kit *k)
+static enum probe_verdict serves_still(struct kit *k)
 {
 	struct attempt a;
 
@@ -306,7 +306,7 @@ static enum verdict serves_still(struct kit *k)
 }
 
 /* Garbage that begins like SOCKS, the same in every run. */
-static enum verdict garbage(struct kit *k)
+static enum probe_verdict garbage(struct kit *k)
 {
 	uint32_t seed = 1;
 	uint8_t bytes[64];

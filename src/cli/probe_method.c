@@ -17,7 +17,7 @@ static int greet(struct kit *k, const void *greeting, size_t len)
 	return ask_read_choice(k->p, k->t);
 }
 
-static enum verdict chose(struct kit *k, int choice, bool right)
+static enum probe_verdict chose(struct kit *k, int choice, bool right)
 {
 	if (choice == -2)
 		return kit_stuck(k);
@@ -27,7 +27,7 @@ static enum verdict chose(struct kit *k, int choice, bool right)
 		     : kit_fail(k, "05 %02x", (unsigned)choice);
 }
 
-static enum verdict answers_two_bytes(struct kit *k)
+static enum probe_verdict answers_two_bytes(struct kit *k)
 {
 	int choice = greet(k, "\5\1\0", 3);
 
@@ -41,7 +41,7 @@ static enum verdict answers_two_bytes(struct kit *k)
 }
 
 /* One of those that the bytes of the row offer, or none. */
-static enum verdict chooses_of_these(struct kit *k)
+static enum probe_verdict chooses_of_these(struct kit *k)
 {
 	const uint8_t *offer = (const uint8_t *)k->check->bytes;
 	int choice = greet(k, offer, k->check->n_bytes);
@@ -52,7 +52,7 @@ static enum verdict chooses_of_these(struct kit *k)
 	return chose(k, choice, right);
 }
 
-static enum verdict refuses_all(struct kit *k)
+static enum probe_verdict refuses_all(struct kit *k)
 {
 	int choice = greet(k, k->check->bytes, k->check->n_bytes);
 
@@ -60,7 +60,7 @@ static enum verdict refuses_all(struct kit *k)
 }
 
 /* The same, or closed without an answer. */
-static enum verdict refuses_or_closes(struct kit *k)
+static enum probe_verdict refuses_or_closes(struct kit *k)
 {
 	int choice = greet(k, k->check->bytes, k->check->n_bytes);
 
@@ -69,7 +69,7 @@ static enum verdict refuses_or_closes(struct kit *k)
 	return chose(k, choice, choice == UNACCEPTABLE);
 }
 
-static enum verdict refuses_and_closes(struct kit *k)
+static enum probe_verdict refuses_and_closes(struct kit *k)
 {
 	int choice = greet(k, k->check->bytes, k->check->n_bytes);
 
@@ -85,7 +85,7 @@ static enum verdict refuses_and_closes(struct kit *k)
  * to anybody. */
 #define MM "\xa5"
 
-static enum verdict chooses_ours(struct kit *k)
+static enum probe_verdict chooses_ours(struct kit *k)
 {
 	uint8_t offer[260];
 	int choice;
@@ -99,7 +99,7 @@ static enum verdict chooses_ours(struct kit *k)
 }
 
 /* All numbers there are; the ones that our side could not go on with are left out. */
-static enum verdict chooses_of_255(struct kit *k)
+static enum probe_verdict chooses_of_255(struct kit *k)
 {
 	uint8_t offer[257] = {SOCKS5_VERSION, 255};
 	int choice;
@@ -110,7 +110,7 @@ static enum verdict chooses_of_255(struct kit *k)
 	return chose(k, choice, choice == k->p->s.method);
 }
 
-static enum verdict waits_for_us(struct kit *k)
+static enum probe_verdict waits_for_us(struct kit *k)
 {
 	if (!ask_hello(k->p, k->t))
 		return kit_stuck(k);
@@ -122,7 +122,7 @@ static enum verdict waits_for_us(struct kit *k)
 
 /* A method that RFC 1928 wants to be there; who chooses it not may lack it or have it turned off.
  */
-static enum verdict has_method(struct kit *k)
+static enum probe_verdict has_method(struct kit *k)
 {
 	const uint8_t greeting[] = {SOCKS5_VERSION, 1, (uint8_t)k->check->arg};
 	int choice = greet(k, greeting, sizeof(greeting));
@@ -133,7 +133,7 @@ static enum verdict has_method(struct kit *k)
 	return chose(k, choice, choice == (int)k->check->arg);
 }
 
-static enum verdict chooses_password(struct kit *k)
+static enum probe_verdict chooses_password(struct kit *k)
 {
 	int choice = greet(k, "\5\2\0\2", 4);
 
@@ -143,7 +143,7 @@ static enum verdict chooses_password(struct kit *k)
 }
 
 /* Broken clients log in though nobody asked them to. */
-static enum verdict login_unasked(struct kit *k)
+static enum probe_verdict login_unasked(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE];
 	struct attempt a;

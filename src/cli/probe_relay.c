@@ -22,7 +22,7 @@ static uint8_t *pattern(size_t len)
 	return data;
 }
 
-static enum verdict echo_bulk(struct kit *k)
+static enum probe_verdict echo_bulk(struct kit *k)
 {
 	struct talk_bulk b = {.out_len = BULK_LEN, .in_len = BULK_LEN};
 	uint8_t *data = pattern(BULK_LEN);
@@ -55,7 +55,7 @@ static bool read_sums(const char *text, uint64_t *ret_received, uint64_t *ret_se
 }
 
 /* All that we said has arrived when the target says so, which it does behind our end. */
-static enum verdict half_close(struct kit *k)
+static enum probe_verdict half_close(struct kit *k)
 {
 	struct talk_bulk b = {.out_len = BULK_LEN, .finish = true};
 	uint8_t *data = pattern(BULK_LEN);
@@ -74,7 +74,7 @@ static enum verdict half_close(struct kit *k)
 				    : kit_fail(k, "the target has %" PRIu64 " bytes", received);
 }
 
-static enum verdict half_close_late(struct kit *k)
+static enum probe_verdict half_close_late(struct kit *k)
 {
 	const char *line;
 
@@ -87,7 +87,7 @@ static enum verdict half_close_late(struct kit *k)
 }
 
 /* The target ends first; then we speak. */
-static enum verdict target_half_close(struct kit *k)
+static enum probe_verdict target_half_close(struct kit *k)
 {
 	static const uint8_t text[100000];
 	char token[TARGET_TOKEN + 1];
@@ -106,7 +106,7 @@ static enum verdict target_half_close(struct kit *k)
 	return kit_pass(k, "%zu bytes arrived behind the target's end", sizeof(text));
 }
 
-static enum verdict end_reaches_us(struct kit *k)
+static enum probe_verdict end_reaches_us(struct kit *k)
 {
 	char token[TARGET_TOKEN + 1];
 
@@ -118,7 +118,7 @@ static enum verdict end_reaches_us(struct kit *k)
 }
 
 /* How the target saw our end. */
-static enum verdict our_end(struct kit *k, bool reset)
+static enum probe_verdict our_end(struct kit *k, bool reset)
 {
 	char token[TARGET_TOKEN + 1];
 	struct target_line line;
@@ -146,17 +146,17 @@ static enum verdict our_end(struct kit *k, bool reset)
 	return kit_pass(k, "the target saw: %s", line.end);
 }
 
-static enum verdict end_reaches_target(struct kit *k)
+static enum probe_verdict end_reaches_target(struct kit *k)
 {
 	return our_end(k, false);
 }
 
-static enum verdict reset_reaches_target(struct kit *k)
+static enum probe_verdict reset_reaches_target(struct kit *k)
 {
 	return our_end(k, true);
 }
 
-static enum verdict reset_reaches_us(struct kit *k)
+static enum probe_verdict reset_reaches_us(struct kit *k)
 {
 	if (!ask_open(k->p, k->t, &k->p->main, TARGET_RESET, ""))
 		return kit_stuck(k);
@@ -171,7 +171,7 @@ static enum verdict reset_reaches_us(struct kit *k)
 }
 
 /* A target that does not read must stop us in the end: the proxy's memory has one. */
-static enum verdict back_pressure(struct kit *k)
+static enum probe_verdict back_pressure(struct kit *k)
 {
 	static uint8_t chunk[(size_t)1 << 20];
 	size_t sent = 0;
@@ -188,7 +188,7 @@ static enum verdict back_pressure(struct kit *k)
 }
 
 /* A flood toward us, and we speak as well: both have to move. */
-static enum verdict both_ways(struct kit *k)
+static enum probe_verdict both_ways(struct kit *k)
 {
 	struct talk_bulk b = {.out_len = BULK_LEN, .in_len = SIZE_MAX};
 	uint8_t *data = pattern(BULK_LEN);
@@ -210,7 +210,7 @@ static enum verdict both_ways(struct kit *k)
 }
 
 /* A stream toward us, which the target fills with one letter. */
-static enum verdict stream(struct kit *k)
+static enum probe_verdict stream(struct kit *k)
 {
 	struct talk_bulk b = {.in_len = BULK_LEN};
 	uint8_t *expected = malloc(BULK_LEN);
@@ -230,7 +230,7 @@ static enum verdict stream(struct kit *k)
 }
 
 /* The rest of it behind our end, up to the target's sums: not a byte more or less. */
-static enum verdict rest_of_stream(struct kit *k)
+static enum probe_verdict rest_of_stream(struct kit *k)
 {
 	struct talk_bulk b = {.in_len = BULK_LEN};
 	uint64_t received = 0, sent = 0, total;
@@ -259,7 +259,7 @@ static enum verdict rest_of_stream(struct kit *k)
 }
 
 /* Who resets in the midst of a flood. */
-static enum verdict reset_in_flood(struct kit *k)
+static enum probe_verdict reset_in_flood(struct kit *k)
 {
 	struct talk_bulk b = {.in_len = (size_t)1 << 20};
 

@@ -13,7 +13,7 @@
 
 /* ---- granted ---- */
 
-static enum verdict granted_and_echoes(struct kit *k, const struct attempt *a)
+static enum probe_verdict granted_and_echoes(struct kit *k, const struct attempt *a)
 {
 	if (a->outcome != OUTCOME_YES)
 		return kit_fail(k, "%s", a->seen);
@@ -22,7 +22,7 @@ static enum verdict granted_and_echoes(struct kit *k, const struct attempt *a)
 						  : kit_fail(k, "%s; %s", a->seen, k->p->why);
 }
 
-static enum verdict connects_to(struct kit *k, const struct addr *to)
+static enum probe_verdict connects_to(struct kit *k, const struct addr *to)
 {
 	struct attempt a;
 
@@ -30,27 +30,27 @@ static enum verdict connects_to(struct kit *k, const struct addr *to)
 	return granted_and_echoes(k, &a);
 }
 
-static enum verdict connects4(struct kit *k)
+static enum probe_verdict connects4(struct kit *k)
 {
 	if (k->p->target4.kind == ADDR_NONE)
 		return kit_untested(k, "there is no target with IPv4");
 	return connects_to(k, &k->p->target4);
 }
 
-static enum verdict connects6(struct kit *k)
+static enum probe_verdict connects6(struct kit *k)
 {
 	if (k->p->target6.kind == ADDR_NONE)
 		return kit_untested(k, "there is no target with IPv6; --target tells one");
 	return connects_to(k, &k->p->target6);
 }
 
-static enum verdict connects_name(struct kit *k)
+static enum probe_verdict connects_name(struct kit *k)
 {
 	return connects_to(k, &k->p->name);
 }
 
 /* The name of the target, spelled otherwise. */
-static enum verdict connects_capitals(struct kit *k)
+static enum probe_verdict connects_capitals(struct kit *k)
 {
 	struct addr a = k->p->name;
 
@@ -59,7 +59,7 @@ static enum verdict connects_capitals(struct kit *k)
 	return connects_to(k, &a);
 }
 
-static enum verdict connects_dot(struct kit *k)
+static enum probe_verdict connects_dot(struct kit *k)
 {
 	struct addr a = k->p->name;
 
@@ -82,7 +82,7 @@ static struct addr name_of(const void *bytes, size_t len, uint16_t port)
 
 /* A literal where a name should be: many clients send all they have as names. With brackets if
  * `arg` says so. */
-static enum verdict connects_literal(struct kit *k)
+static enum probe_verdict connects_literal(struct kit *k)
 {
 	const struct addr *to = k->check->needs & NEED_TARGET6 ? &k->p->target6 : &k->p->target4;
 	char text[IP_TEXT_MAX], name[IP_TEXT_MAX + 2];
@@ -96,7 +96,7 @@ static enum verdict connects_literal(struct kit *k)
 }
 
 /* ::ffff:a.b.c.d is the same host, or is refused; anything but to hang. */
-static enum verdict connects_mapped(struct kit *k)
+static enum probe_verdict connects_mapped(struct kit *k)
 {
 	uint8_t message[32] = {SOCKS5_VERSION, SOCKS5_CONNECT, 0, SOCKS5_ATYP_IPV6};
 	struct attempt a;
@@ -114,7 +114,7 @@ static enum verdict connects_mapped(struct kit *k)
 /* ---- what a reply says ---- */
 
 /* Nothing but the reply before the target speaks; ours says nothing unasked. */
-static enum verdict reply_is_all(struct kit *k)
+static enum probe_verdict reply_is_all(struct kit *k)
 {
 	struct attempt a;
 
@@ -126,7 +126,7 @@ static enum verdict reply_is_all(struct kit *k)
 	return kit_pass(k, "%zu bytes, address type %u", a.reply.len, a.reply.type);
 }
 
-static enum verdict bound_is_true(struct kit *k)
+static enum probe_verdict bound_is_true(struct kit *k)
 {
 	const struct addr *to = k->check->needs & NEED_TARGET6 ? &k->p->target6 : &k->p->target4;
 	char seen[ADDR_TEXT_MAX];
@@ -147,7 +147,7 @@ static enum verdict bound_is_true(struct kit *k)
 }
 
 /* Whoever gives no reply at all has failed R13 already. */
-static enum verdict refusal_is_whole(struct kit *k)
+static enum probe_verdict refusal_is_whole(struct kit *k)
 {
 	struct attempt a;
 
@@ -163,7 +163,7 @@ static enum verdict refusal_is_whole(struct kit *k)
 	return kit_pass(k, "%zu bytes, address type %u", a.reply.len, a.reply.type);
 }
 
-static enum verdict refusal_closes(struct kit *k)
+static enum probe_verdict refusal_closes(struct kit *k)
 {
 	struct attempt a;
 
@@ -177,7 +177,7 @@ static enum verdict refusal_closes(struct kit *k)
 	return kit_pass(k, "%s, and closed", a.seen);
 }
 
-static enum verdict refused_port(struct kit *k)
+static enum probe_verdict refused_port(struct kit *k)
 {
 	struct attempt a;
 
@@ -187,7 +187,7 @@ static enum verdict refused_port(struct kit *k)
 
 /* ---- names ---- */
 
-static enum verdict name_unknown(struct kit *k)
+static enum probe_verdict name_unknown(struct kit *k)
 {
 	struct addr a = name_of("no-such-host.invalid", 20, 80);
 	struct attempt at;
@@ -197,7 +197,7 @@ static enum verdict name_unknown(struct kit *k)
 }
 
 /* A name of the row's bytes must be refused, and soon. */
-static enum verdict name_refused(struct kit *k)
+static enum probe_verdict name_refused(struct kit *k)
 {
 	struct addr a = name_of(k->check->bytes, k->check->n_bytes, k->p->main.port);
 	struct attempt at;
@@ -206,7 +206,7 @@ static enum verdict name_refused(struct kit *k)
 	return kit_refused(k, &at);
 }
 
-static enum verdict name_longest(struct kit *k)
+static enum probe_verdict name_longest(struct kit *k)
 {
 	char text[ADDR_NAME_MAX];
 	struct attempt at;
@@ -220,7 +220,7 @@ static enum verdict name_longest(struct kit *k)
 }
 
 /* The target's address, then a NUL and something harmless: to a C string it is the address. */
-static enum verdict name_with_nul(struct kit *k)
+static enum probe_verdict name_with_nul(struct kit *k)
 {
 	char text[IP_TEXT_MAX + 16];
 	struct attempt at;
@@ -236,7 +236,7 @@ static enum verdict name_with_nul(struct kit *k)
 }
 
 /* The address as one number, which inet_aton() takes and no rule about addresses expects. */
-static enum verdict name_number(struct kit *k)
+static enum probe_verdict name_number(struct kit *k)
 {
 	const uint8_t *b = ip_v4_bytes(&k->p->target4.ip);
 	struct attempt at;
@@ -253,7 +253,7 @@ static enum verdict name_number(struct kit *k)
 /* ---- what no request may be ---- */
 
 /* A request of the row's bytes, and the code that has to come; 0xff: any, or the end. */
-static enum verdict request_refused(struct kit *k)
+static enum probe_verdict request_refused(struct kit *k)
 {
 	struct attempt a;
 
@@ -265,7 +265,7 @@ static enum verdict request_refused(struct kit *k)
 				     : kit_refused_with(k, &a, (uint8_t)k->check->arg);
 }
 
-static enum verdict request_closes(struct kit *k)
+static enum probe_verdict request_closes(struct kit *k)
 {
 	struct attempt a;
 
@@ -280,7 +280,7 @@ static enum verdict request_closes(struct kit *k)
 }
 
 /* To the target's port at an address of the row's bytes that is nobody's. */
-static enum verdict address_refused(struct kit *k)
+static enum probe_verdict address_refused(struct kit *k)
 {
 	bool v4 = k->check->n_bytes == 4;
 	const uint8_t *bytes = (const uint8_t *)k->check->bytes;
@@ -298,7 +298,7 @@ static enum verdict address_refused(struct kit *k)
 	return kit_refused(k, &a);
 }
 
-static enum verdict port_zero(struct kit *k)
+static enum probe_verdict port_zero(struct kit *k)
 {
 	struct addr a = k->p->main;
 	struct attempt at;
@@ -308,7 +308,7 @@ static enum verdict port_zero(struct kit *k)
 	return kit_refused(k, &at);
 }
 
-static enum verdict to_itself(struct kit *k)
+static enum probe_verdict to_itself(struct kit *k)
 {
 	struct attempt at;
 
@@ -316,7 +316,7 @@ static enum verdict to_itself(struct kit *k)
 	return kit_refused(k, &at);
 }
 
-static enum verdict reserved_set(struct kit *k)
+static enum probe_verdict reserved_set(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE];
 	struct attempt a;
@@ -331,7 +331,7 @@ static enum verdict reserved_set(struct kit *k)
 	return granted_and_echoes(k, &a);
 }
 
-static enum verdict version_four(struct kit *k)
+static enum probe_verdict version_four(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE];
 	struct attempt a;
@@ -348,7 +348,7 @@ static enum verdict version_four(struct kit *k)
 
 /* ---- others ---- */
 
-static enum verdict second_request(struct kit *k)
+static enum probe_verdict second_request(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE];
 	struct attempt a;
@@ -366,7 +366,7 @@ static enum verdict second_request(struct kit *k)
 	return kit_fail(k, "%zu bytes of %zu came back", talk_left(k->t), len);
 }
 
-static enum verdict many_at_once(struct kit *k)
+static enum probe_verdict many_at_once(struct kit *k)
 {
 	struct talk *t = calloc(SESSIONS, sizeof(*t));
 	unsigned opened = 0, echoed = 0;
@@ -384,7 +384,7 @@ static enum verdict many_at_once(struct kit *k)
 }
 
 /* An address reserved for documentation: where packets go nowhere, it answers nothing. */
-static enum verdict nowhere(struct kit *k)
+static enum probe_verdict nowhere(struct kit *k)
 {
 	static const uint8_t ip[4] = {192, 0, 2, 1};
 	struct ip a = ip_from_v4(ip);

@@ -58,7 +58,7 @@ static bool request(struct kit *k, const struct by_hand *r, struct attempt *ret)
 	return true;
 }
 
-static enum verdict granted(struct kit *k, const struct by_hand *r)
+static enum probe_verdict granted(struct kit *k, const struct by_hand *r)
 {
 	struct attempt a;
 
@@ -72,7 +72,7 @@ static enum verdict granted(struct kit *k, const struct by_hand *r)
 }
 
 /* Rejected with 91, or at least not granted. */
-static enum verdict rejected(struct kit *k, const struct by_hand *r, bool with_91)
+static enum probe_verdict rejected(struct kit *k, const struct by_hand *r, bool with_91)
 {
 	struct attempt a;
 
@@ -85,18 +85,18 @@ static enum verdict rejected(struct kit *k, const struct by_hand *r, bool with_9
 	return kit_fail(k, "%s", a.seen);
 }
 
-static enum verdict connects(struct kit *k)
+static enum probe_verdict connects(struct kit *k)
 {
 	return granted(k, &(struct by_hand){SOCKS4_CONNECT, &k->p->target4, NULL, 0, NULL, 0, 0});
 }
 
-static enum verdict user_id(struct kit *k)
+static enum probe_verdict user_id(struct kit *k)
 {
 	return granted(k, &(struct by_hand){SOCKS4_CONNECT, &k->p->target4, k->check->bytes,
 			      k->check->n_bytes, NULL, 0, 0});
 }
 
-static enum verdict user_id_longest(struct kit *k)
+static enum probe_verdict user_id_longest(struct kit *k)
 {
 	char user[255];
 
@@ -105,7 +105,7 @@ static enum verdict user_id_longest(struct kit *k)
 	    k, &(struct by_hand){SOCKS4_CONNECT, &k->p->target4, user, sizeof(user), NULL, 0, 0});
 }
 
-static enum verdict by_name(struct kit *k)
+static enum probe_verdict by_name(struct kit *k)
 {
 	const struct addr *name = &k->p->name;
 
@@ -113,7 +113,7 @@ static enum verdict by_name(struct kit *k)
 			      name->name_len, (uint8_t)k->check->arg});
 }
 
-static enum verdict by_literal(struct kit *k)
+static enum probe_verdict by_literal(struct kit *k)
 {
 	char text[IP_TEXT_MAX];
 
@@ -123,7 +123,7 @@ static enum verdict by_literal(struct kit *k)
 }
 
 /* The reply as bytes: a version that is 0, eight of them, and nothing more. */
-static enum verdict reply_bytes(struct kit *k)
+static enum probe_verdict reply_bytes(struct kit *k)
 {
 	const struct by_hand r = {SOCKS4_CONNECT, &k->p->target4, NULL, 0, NULL, 0, 0};
 	struct attempt a;
@@ -137,7 +137,7 @@ static enum verdict reply_bytes(struct kit *k)
 	return kit_pass(k, "00 5a, 8 bytes");
 }
 
-static enum verdict in_pieces(struct kit *k)
+static enum probe_verdict in_pieces(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE];
 	struct attempt a;
@@ -151,7 +151,7 @@ static enum verdict in_pieces(struct kit *k)
 	return a.outcome == OUTCOME_YES ? kit_pass(k, "%s", a.seen) : kit_fail(k, "%s", a.seen);
 }
 
-static enum verdict early(struct kit *k)
+static enum probe_verdict early(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE];
 	struct attempt a;
@@ -170,7 +170,7 @@ static enum verdict early(struct kit *k)
 		   : kit_fail(k, "granted, and %zu of 5 bytes came back", talk_left(k->t));
 }
 
-static enum verdict refused(struct kit *k)
+static enum probe_verdict refused(struct kit *k)
 {
 	const struct by_hand r = {SOCKS4_CONNECT, &k->p->refusing, NULL, 0, NULL, 0, 0};
 
@@ -180,7 +180,7 @@ static enum verdict refused(struct kit *k)
 }
 
 /* Whoever gives no reply at all has failed F08 already. */
-static enum verdict refused_closes(struct kit *k)
+static enum probe_verdict refused_closes(struct kit *k)
 {
 	const struct by_hand r = {SOCKS4_CONNECT, &k->p->refusing, NULL, 0, NULL, 0, 0};
 	struct attempt a;
@@ -195,13 +195,13 @@ static enum verdict refused_closes(struct kit *k)
 				 : kit_fail(k, "%s, and not closed", a.seen);
 }
 
-static enum verdict command_unknown(struct kit *k)
+static enum probe_verdict command_unknown(struct kit *k)
 {
 	return rejected(k,
 	    &(struct by_hand){(uint8_t)k->check->arg, &k->p->target4, NULL, 0, NULL, 0, 0}, true);
 }
 
-static enum verdict port_zero(struct kit *k)
+static enum probe_verdict port_zero(struct kit *k)
 {
 	struct addr to = k->p->target4;
 
@@ -209,7 +209,7 @@ static enum verdict port_zero(struct kit *k)
 	return rejected(k, &(struct by_hand){SOCKS4_CONNECT, &to, NULL, 0, NULL, 0, 0}, false);
 }
 
-static enum verdict unspecified(struct kit *k)
+static enum probe_verdict unspecified(struct kit *k)
 {
 	static const uint8_t zero[4];
 	struct ip ip = ip_from_v4(zero);
@@ -218,7 +218,7 @@ static enum verdict unspecified(struct kit *k)
 	return rejected(k, &(struct by_hand){SOCKS4_CONNECT, &to, NULL, 0, NULL, 0, 0}, false);
 }
 
-static enum verdict name_refused(struct kit *k)
+static enum probe_verdict name_refused(struct kit *k)
 {
 	return rejected(k,
 	    &(struct by_hand){
@@ -226,7 +226,7 @@ static enum verdict name_refused(struct kit *k)
 	    k->check->arg != 0);
 }
 
-static enum verdict name_longest(struct kit *k)
+static enum probe_verdict name_longest(struct kit *k)
 {
 	char name[255];
 
@@ -237,7 +237,7 @@ static enum verdict name_longest(struct kit *k)
 }
 
 /* A field that never ends: a user id, or (arg 1) a name. */
-static enum verdict endless(struct kit *k)
+static enum probe_verdict endless(struct kit *k)
 {
 	const struct by_hand r = {SOCKS4_CONNECT, &k->p->target4, NULL, 0, "", 0, 1};
 	uint8_t message[PROBE_MESSAGE], *letters = malloc(ENDLESS);
@@ -274,7 +274,7 @@ static bool connect_in(struct kit *k, uint16_t port, struct target_line *line)
 	return !line->failed;
 }
 
-static enum verdict bind_answered(struct kit *k)
+static enum probe_verdict bind_answered(struct kit *k)
 {
 	struct attempt a;
 
@@ -283,7 +283,7 @@ static enum verdict bind_answered(struct kit *k)
 								   : kit_fail(k, "%s", a.seen);
 }
 
-static enum verdict bind_serves(struct kit *k)
+static enum probe_verdict bind_serves(struct kit *k)
 {
 	struct target_line line;
 	struct attempt a;
@@ -300,7 +300,7 @@ static enum verdict bind_serves(struct kit *k)
 					       : kit_fail(k, "%s", k->p->why);
 }
 
-static enum verdict bind_stranger(struct kit *k)
+static enum probe_verdict bind_stranger(struct kit *k)
 {
 	struct addr to = kit_stranger(k);
 	struct target_line line;

@@ -50,7 +50,7 @@ static bool read_all(struct kit *k, struct talk *t, struct attempt *ret)
 }
 
 /* In lockstep, each message in pieces of `arg` bytes. */
-static enum verdict in_pieces(struct kit *k)
+static enum probe_verdict in_pieces(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE];
 	struct talk *t = k->t;
@@ -79,7 +79,7 @@ static enum verdict in_pieces(struct kit *k)
 }
 
 /* Everything at once, and with `arg` the first bytes for the target too. */
-static enum verdict at_once(struct kit *k)
+static enum probe_verdict at_once(struct kit *k)
 {
 	uint8_t message[3 * PROBE_MESSAGE];
 	static const char early[] = "E\nearly";
@@ -107,7 +107,7 @@ static enum verdict at_once(struct kit *k)
 }
 
 /* The request, and behind it in the same write a lot for the target. */
-static enum verdict early_data(struct kit *k)
+static enum probe_verdict early_data(struct kit *k)
 {
 	struct talk_bulk bulk = {.in_len = EARLY_LEN};
 	uint8_t *data = malloc(PROBE_MESSAGE + 2 + EARLY_LEN);
@@ -139,7 +139,7 @@ static enum verdict early_data(struct kit *k)
 
 /* ---- who ends in the midst of it ---- */
 
-static enum verdict half_closed_request(struct kit *k)
+static enum probe_verdict half_closed_request(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE + 2];
 	struct talk *t = k->t;
@@ -160,7 +160,7 @@ static enum verdict half_closed_request(struct kit *k)
 						      : kit_fail(k, "granted, but no answer came");
 }
 
-static enum verdict resets(struct kit *k)
+static enum probe_verdict resets(struct kit *k)
 {
 	uint8_t message[PROBE_MESSAGE];
 
@@ -182,7 +182,7 @@ static enum verdict resets(struct kit *k)
 }
 
 /* Many who say nothing, and one who does. */
-static enum verdict silent_clients(struct kit *k)
+static enum probe_verdict silent_clients(struct kit *k)
 {
 	struct talk *silent = calloc(SILENT_CLIENTS, sizeof(*silent));
 	unsigned n = 0;
@@ -200,7 +200,7 @@ static enum verdict silent_clients(struct kit *k)
 		     : kit_fail(k, "another one is not greeted: %s", k->p->why);
 }
 
-static enum verdict silent_for_ever(struct kit *k)
+static enum probe_verdict silent_for_ever(struct kit *k)
 {
 	uint64_t began = talk_clock();
 
@@ -216,7 +216,7 @@ static enum verdict silent_for_ever(struct kit *k)
 /* ---- other protocols ---- */
 
 /* First bytes that are no SOCKS: each must be closed, and none granted. */
-static enum verdict first_bytes(struct kit *k)
+static enum probe_verdict first_bytes(struct kit *k)
 {
 	for (unsigned i = 0; i < k->check->n_bytes; i++) {
 		uint8_t bytes[8] = {(uint8_t)k->check->bytes[i], 1, 0};
@@ -233,7 +233,7 @@ static enum verdict first_bytes(struct kit *k)
 
 /* A whole message of another protocol: it is closed, perhaps after an answer of that protocol, and
  * nothing in SOCKS is said. */
-static enum verdict other_protocol(struct kit *k)
+static enum probe_verdict other_protocol(struct kit *k)
 {
 	char shown[40];
 
@@ -251,7 +251,7 @@ static enum verdict other_protocol(struct kit *k)
 }
 
 /* A reply that refuses must reach a client that is still sending. */
-static enum verdict reply_under_fire(struct kit *k)
+static enum probe_verdict reply_under_fire(struct kit *k)
 {
 	static uint8_t fire[16384];
 	uint8_t message[PROBE_MESSAGE];

@@ -15,7 +15,7 @@
 
 static struct assoc first, second; /* too large for a stack */
 
-static enum verdict no_assoc(struct kit *k, const struct assoc *s)
+static enum probe_verdict no_assoc(struct kit *k, const struct assoc *s)
 {
 	return kit_fail(k, "%s", s->a.seen);
 }
@@ -26,7 +26,7 @@ static bool is_quiet(struct assoc *s)
 }
 
 /* Does it do what it did before? */
-static enum verdict lives(struct kit *k, struct assoc *s, const char *after)
+static enum probe_verdict lives(struct kit *k, struct assoc *s, const char *after)
 {
 	return assoc_echoes_text(s, "does it live?")
 		   ? kit_pass(k, "%s, and the association lives", after)
@@ -35,7 +35,7 @@ static enum verdict lives(struct kit *k, struct assoc *s, const char *after)
 
 /* ---- the command ---- */
 
-static enum verdict answered(struct kit *k)
+static enum probe_verdict answered(struct kit *k)
 {
 	static const struct addr nobody = {.kind = ADDR_NONE};
 	struct attempt a;
@@ -47,7 +47,7 @@ static enum verdict answered(struct kit *k)
 								   : kit_fail(k, "%s", a.seen);
 }
 
-static enum verdict tells_where(struct kit *k)
+static enum probe_verdict tells_where(struct kit *k)
 {
 	if (!assoc_open(k, &first, 0, NULL))
 		return no_assoc(k, &first);
@@ -55,7 +55,7 @@ static enum verdict tells_where(struct kit *k)
 					     : kit_fail(k, "%s: no port", first.a.seen);
 }
 
-static enum verdict concrete(struct kit *k)
+static enum probe_verdict concrete(struct kit *k)
 {
 	if (!assoc_open(k, &first, 0, NULL))
 		return no_assoc(k, &first);
@@ -64,7 +64,7 @@ static enum verdict concrete(struct kit *k)
 		   : kit_pass(k, "%s", first.a.seen);
 }
 
-static enum verdict echo_with(struct kit *k, const struct addr *declared)
+static enum probe_verdict echo_with(struct kit *k, const struct addr *declared)
 {
 	if (!assoc_open(k, &first, 0, declared))
 		return no_assoc(k, &first);
@@ -72,12 +72,12 @@ static enum verdict echo_with(struct kit *k, const struct addr *declared)
 						  : kit_fail(k, "nothing came back");
 }
 
-static enum verdict echo(struct kit *k)
+static enum probe_verdict echo(struct kit *k)
 {
 	return echo_with(k, NULL);
 }
 
-static enum verdict echo_declared(struct kit *k)
+static enum probe_verdict echo_declared(struct kit *k)
 {
 	struct addr us = k->p->local;
 
@@ -86,7 +86,7 @@ static enum verdict echo_declared(struct kit *k)
 }
 
 /* Behind a NAT a client knows only its private address, and some say their destination. */
-static enum verdict echo_declared_wrong(struct kit *k)
+static enum probe_verdict echo_declared_wrong(struct kit *k)
 {
 	static const uint8_t other[4] = {192, 0, 2, 78};
 	struct ip ip = ip_from_v4(other);
@@ -95,7 +95,7 @@ static enum verdict echo_declared_wrong(struct kit *k)
 	return echo_with(k, &a);
 }
 
-static enum verdict from_relay(struct kit *k)
+static enum probe_verdict from_relay(struct kit *k)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -110,7 +110,7 @@ static enum verdict from_relay(struct kit *k)
 		   : kit_fail(k, "%s, but it came from %.60s", first.a.seen, text);
 }
 
-static enum verdict header_is_true(struct kit *k)
+static enum probe_verdict header_is_true(struct kit *k)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -127,7 +127,7 @@ static enum verdict header_is_true(struct kit *k)
 
 /* ---- destinations ---- */
 
-static enum verdict echo_to(struct kit *k, const struct addr *to)
+static enum probe_verdict echo_to(struct kit *k, const struct addr *to)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -141,17 +141,17 @@ static enum verdict echo_to(struct kit *k, const struct addr *to)
 	return kit_pass(k, "it came back, from %.60s", text);
 }
 
-static enum verdict echo_name(struct kit *k)
+static enum probe_verdict echo_name(struct kit *k)
 {
 	return echo_to(k, &k->p->name);
 }
 
-static enum verdict echo_six(struct kit *k)
+static enum probe_verdict echo_six(struct kit *k)
 {
 	return echo_to(k, &k->p->target6);
 }
 
-static enum verdict echo_literal(struct kit *k)
+static enum probe_verdict echo_literal(struct kit *k)
 {
 	struct addr a = {.kind = ADDR_NAME, .port = k->p->target4.port};
 	char text[IP_TEXT_MAX];
@@ -162,7 +162,7 @@ static enum verdict echo_literal(struct kit *k)
 	return echo_to(k, &a);
 }
 
-static enum verdict unknown_name(struct kit *k)
+static enum probe_verdict unknown_name(struct kit *k)
 {
 	struct addr a = {.kind = ADDR_NAME, .port = 9, .name_len = 20};
 
@@ -174,7 +174,7 @@ static enum verdict unknown_name(struct kit *k)
 }
 
 /* To an address of the row's bytes, which is nobody's. */
-static enum verdict nobody(struct kit *k)
+static enum probe_verdict nobody(struct kit *k)
 {
 	struct ip ip = ip_from_v4((const uint8_t *)k->check->bytes);
 	struct addr to = addr_from_ip(&ip, k->p->main.port);
@@ -187,7 +187,7 @@ static enum verdict nobody(struct kit *k)
 	return lives(k, &first, "nothing came back");
 }
 
-static enum verdict refused_port(struct kit *k)
+static enum probe_verdict refused_port(struct kit *k)
 {
 	if (!assoc_open(k, &first, 0, NULL))
 		return no_assoc(k, &first);
@@ -198,7 +198,7 @@ static enum verdict refused_port(struct kit *k)
 	return lives(k, &first, "to a port where nobody is");
 }
 
-static enum verdict to_itself(struct kit *k)
+static enum probe_verdict to_itself(struct kit *k)
 {
 	if (!assoc_open(k, &first, 0, NULL))
 		return no_assoc(k, &first);
@@ -211,7 +211,7 @@ static enum verdict to_itself(struct kit *k)
 /* ---- sizes ---- */
 
 /* Of `arg` bytes with the header; whole, or (recommended) not at all, and never cut. */
-static enum verdict size(struct kit *k)
+static enum probe_verdict size(struct kit *k)
 {
 	size_t header = ip_is_v4(&k->p->main.ip) ? 10 : 22, len = k->check->arg - header;
 	uint8_t *data = malloc(len);
@@ -233,16 +233,16 @@ static enum verdict size(struct kit *k)
 	return kit_fail(k, "nothing came back of %zu bytes", len);
 }
 
-static enum verdict never_cut(struct kit *k)
+static enum probe_verdict never_cut(struct kit *k)
 {
-	enum verdict v = size(k);
+	enum probe_verdict v = size(k);
 
 	if (v == VERDICT_FAIL && first.a.outcome == OUTCOME_YES && first.packet.len == 0)
 		return lives(k, &first, "it is dropped");
 	return v;
 }
 
-static enum verdict empty(struct kit *k)
+static enum probe_verdict empty(struct kit *k)
 {
 	if (!assoc_open(k, &first, 0, NULL))
 		return no_assoc(k, &first);
@@ -267,7 +267,7 @@ static void put_pieces(struct kit *k, struct assoc *s, const struct piece *piece
 }
 
 /* These pieces, of which nothing may come out but `allowed` (NULL: nothing at all), once. */
-static enum verdict fragments(
+static enum probe_verdict fragments(
     struct kit *k, const struct piece *pieces, size_t n, const char *allowed)
 {
 	ssize_t n_in;
@@ -293,42 +293,42 @@ static enum verdict fragments(
 				: kit_fail(k, "it came more than once");
 }
 
-static enum verdict fragment_alone(struct kit *k)
+static enum probe_verdict fragment_alone(struct kit *k)
 {
 	const struct piece pieces[] = {{1, "half"}};
 
 	return fragments(k, pieces, 1, NULL);
 }
 
-static enum verdict two_fragments(struct kit *k)
+static enum probe_verdict two_fragments(struct kit *k)
 {
 	const struct piece pieces[] = {{1, "two "}, {0x82, "halves"}};
 
 	return fragments(k, pieces, 2, "two halves");
 }
 
-static enum verdict fragment_gap(struct kit *k)
+static enum probe_verdict fragment_gap(struct kit *k)
 {
 	const struct piece pieces[] = {{1, "one "}, {3, "three "}, {0x82, "two"}};
 
 	return fragments(k, pieces, 3, NULL);
 }
 
-static enum verdict fragment_between(struct kit *k)
+static enum probe_verdict fragment_between(struct kit *k)
 {
 	const struct piece pieces[] = {{1, "one "}, {0, "alone"}, {0x82, "two"}};
 
 	return fragments(k, pieces, 3, "alone");
 }
 
-static enum verdict fragment_zero(struct kit *k)
+static enum probe_verdict fragment_zero(struct kit *k)
 {
 	const struct piece pieces[] = {{0x80, "no place"}};
 
 	return fragments(k, pieces, 1, NULL);
 }
 
-static enum verdict fragment_late(struct kit *k)
+static enum probe_verdict fragment_late(struct kit *k)
 {
 	if (!assoc_open(k, &first, 0, NULL))
 		return no_assoc(k, &first);
@@ -346,7 +346,7 @@ static enum verdict fragment_late(struct kit *k)
 
 /* All beginnings of a header, one of another address type, one of a name longer than the datagram.
  */
-static enum verdict broken(struct kit *k)
+static enum probe_verdict broken(struct kit *k)
 {
 	static const uint8_t type[] = {0, 0, 0, 2, 127, 0, 0, 1, 0, 9, 'x'},
 			     name[] = {0, 0, 0, 3, 200, 'a', 'b', 'c'};
@@ -366,7 +366,7 @@ static enum verdict broken(struct kit *k)
 	return lives(k, &first, "all dropped");
 }
 
-static enum verdict reserved(struct kit *k)
+static enum probe_verdict reserved(struct kit *k)
 {
 	uint8_t buf[UDP_HEADER_MAX + 16];
 	size_t len = assoc_write(buf, 0x0102, 0, &k->p->main, "reserved", 8);
@@ -395,7 +395,7 @@ static bool other_address(const struct kit *k, struct ip *ret)
 	return ip_is_v4(&k->p->local.ip) && ip_classes(&k->p->local.ip) & IP_LOOPBACK;
 }
 
-static enum verdict other_ip(struct kit *k, bool before)
+static enum probe_verdict other_ip(struct kit *k, bool before)
 {
 	uint8_t buf[UDP_HEADER_MAX + 16];
 	struct pollfd p;
@@ -420,17 +420,17 @@ static enum verdict other_ip(struct kit *k, bool before)
 	return lives(k, &first, "dropped");
 }
 
-static enum verdict stranger(struct kit *k)
+static enum probe_verdict stranger(struct kit *k)
 {
 	return other_ip(k, false);
 }
 
-static enum verdict stranger_first(struct kit *k)
+static enum probe_verdict stranger_first(struct kit *k)
 {
 	return other_ip(k, true);
 }
 
-static enum verdict other_port(struct kit *k)
+static enum probe_verdict other_port(struct kit *k)
 {
 	uint8_t buf[UDP_HEADER_MAX + 16];
 	size_t len = assoc_write(buf, 0, 0, &k->p->main, "other port", 10);
@@ -448,7 +448,7 @@ static enum verdict other_port(struct kit *k)
 	return lives(k, &first, "dropped");
 }
 
-static enum verdict two_apart(struct kit *k)
+static enum probe_verdict two_apart(struct kit *k)
 {
 	if (!assoc_open(k, &first, 0, NULL) || !assoc_open(k, &second, 1, NULL))
 		return no_assoc(k, first.a.outcome == OUTCOME_YES ? &second : &first);
@@ -486,7 +486,7 @@ static bool outer_address(struct assoc *s, const struct addr *to, struct addr *r
 	return false;
 }
 
-static enum verdict unsolicited(struct kit *k)
+static enum probe_verdict unsolicited(struct kit *k)
 {
 	static const uint8_t other[4] = {127, 77, 0, 3};
 	struct sockaddr_storage sa;
@@ -512,7 +512,7 @@ static enum verdict unsolicited(struct kit *k)
 }
 
 /* A matter of filtering, which nobody prescribes; but if it comes it must be told as what it is. */
-static enum verdict other_port_answers(struct kit *k)
+static enum probe_verdict other_port_answers(struct kit *k)
 {
 	static const char magic[] = TARGET_MAGIC "O from another port";
 
@@ -531,7 +531,7 @@ static enum verdict other_port_answers(struct kit *k)
 }
 
 /* The same outer port with another remote in between. */
-static enum verdict same_outer(struct kit *k)
+static enum probe_verdict same_outer(struct kit *k)
 {
 	struct addr one, two, to = k->p->refusing;
 
@@ -550,7 +550,7 @@ static enum verdict same_outer(struct kit *k)
 
 /* ---- the control connection ---- */
 
-static enum verdict ends(struct kit *k)
+static enum probe_verdict ends(struct kit *k)
 {
 	if (!assoc_open(k, &first, 0, NULL))
 		return no_assoc(k, &first);
@@ -568,7 +568,7 @@ static enum verdict ends(struct kit *k)
 	return kit_fail(k, "datagrams pass two seconds later");
 }
 
-static enum verdict control_speaks(struct kit *k)
+static enum probe_verdict control_speaks(struct kit *k)
 {
 	if (!assoc_open(k, &first, 0, NULL))
 		return no_assoc(k, &first);
@@ -577,7 +577,7 @@ static enum verdict control_speaks(struct kit *k)
 	return lives(k, &first, "bytes on the control connection");
 }
 
-static enum verdict idle(struct kit *k)
+static enum probe_verdict idle(struct kit *k)
 {
 	if (!assoc_open(k, &first, 0, NULL))
 		return no_assoc(k, &first);
