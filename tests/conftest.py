@@ -3,6 +3,7 @@
 
 import os
 import resource
+import signal
 import sys
 
 import pytest
@@ -28,6 +29,9 @@ def pytest_configure(config):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         netns.enter_user_namespace()
+        # Whoever runs this in the background may ignore them, and what is started here would too.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session):
