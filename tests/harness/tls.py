@@ -66,9 +66,13 @@ class Tls:
 
     def encrypt_all(self, data):
         """The records of `data` and of the end of our half, to be sent by whoever likes."""
-        self.tls.write(data)
+        records = []
+        # In pieces, for what holds them grows slowly.
+        for at in range(0, len(data), 1 << 20):
+            self.tls.write(data[at : at + (1 << 20)])
+            records.append(self.outgoing.read())
         self._end()
-        return self.outgoing.read()
+        return b"".join([*records, self.outgoing.read()])
 
     def recv(self, n):
         """b"" at the end that close_notify tells; another end raises ConnectionResetError."""
