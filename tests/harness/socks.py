@@ -38,15 +38,15 @@ def recv_exact(sock, n):
 
 def recv_end(sock):
     """All up to the end, and which end it was: ("eof" or "reset")."""
-    data = b""
+    data = bytearray()
     try:
         while True:
             more = sock.recv(65536)
             if not more:
-                return data, "eof"
+                return bytes(data), "eof"
             data += more
     except ConnectionResetError:
-        return data, "reset"
+        return bytes(data), "reset"
 
 
 def send_split(sock, data, size):
