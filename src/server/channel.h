@@ -17,7 +17,9 @@ enum channel_word {
 	/*
 	 * To the worker: serve this. Descriptors: the configuration (config_from_memfd()), the log,
 	 * where to ask the auth helper, then this worker's listening sockets, with `listener` the
-	 * place of each in the policy's list. All that the worker had before is replaced.
+	 * place of each in the policy's list, and `number` the generation of the configuration,
+	 * which grows with every reload (server/inbox.h). All that the worker had before is
+	 * replaced.
 	 */
 	CHANNEL_CONFIG = 1,
 	/* To the worker: accept no more, end when the last session has, or after `number` ms. */

@@ -59,17 +59,26 @@ static void set_resting(struct listeners *all, bool resting)
 		watch_set(&all->list[i]->watch, resting ? 0 : WATCH_READ);
 }
 
-static bool full(const struct worker *worker)
+bool listeners_full(const struct worker *worker)
 {
 	return worker->n_sessions + worker->n_associations >= worker->max_sessions;
 }
 
+/* More sessions than there should be. */
+static bool beyond(const struct worker *worker)
+{
+	return worker->n_sessions + worker->n_associations > worker->max_sessions;
+}
+
 void listeners_wake(struct listeners *all)
 {
-	if (all->resting && !full(all->worker)) {
+	if (listeners_full(all->worker))
+		return;
+	if (all->resting) {
 		timer_stop(&all->retry);
 		set_resting(all, false);
 	}
+	inbox_open(&all->worker->inbox);
 }
 
 static void retry(struct timer *timer)
@@ -97,6 +106,7 @@ static void rest_for_want(struct listeners *all, int err)
 		log_say(LOG_AT_WARN, "cannot accept: %s; trying again every %d ms", strerror(err),
 		    RETRY_MS);
 	set_resting(all, true);
+	inbox_rest(&all->worker->inbox);
 	timer_start(&all->retry, RETRY_MS);
 }
 
@@ -124,6 +134,7 @@ bool accept_error_is_gone(int err)
 /* Returns whether it is worth going on at once. */
 static bool accept_one(struct listener *l)
 {
+	struct worker *w = l->all->worker;
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
 	int fd = accept4(l->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -134,14 +145,25 @@ static bool accept_one(struct listener *l)
 
 		if (len >= sizeof(sa.ss_family))
 			peer = sockaddr_to_addr(&sa);
-		session_begin(l->all->worker, l->said, fd, &peer);
-		return true;
+		if (inbox_pass(&w->inbox, l->said, fd, &peer))
+			return true;
+		session_begin(w, l->said, fd, &peer);
+		/* One beyond, where nobody would take it after all: there is room aside for that.
+		 */
+		return !beyond(w);
 	}
 	if (accept_error_is_gone(err))
 		return true;
 	if (err != EAGAIN)
 		rest_for_want(l->all, err);
 	return false;
+}
+
+/* Then what comes to us goes to them. */
+static bool others_have_room(struct worker *w)
+{
+	inbox_rest(&w->inbox);
+	return !beyond(w) && inbox_others(&w->inbox);
 }
 
 static void on_connection(struct watch *watch, unsigned events)
@@ -155,7 +177,7 @@ static void on_connection(struct watch *watch, unsigned events)
 		return;
 	}
 	for (int i = 0; i < BATCH && !all->resting; i++) {
-		if (full(all->worker)) {
+		if (listeners_full(all->worker) && !others_have_room(all->worker)) {
 			rest_for_room(all);
 			return;
 		}

@@ -44,6 +44,9 @@ int listeners_replace(struct listeners *all, const struct policy *policy, const 
 /* Accept no more, close the sockets. */
 void listeners_close(struct listeners *all);
 
+/* Has the worker all the sessions that it has descriptors for? */
+bool listeners_full(const struct worker *worker);
+
 /* There may be room again. */
 void listeners_wake(struct listeners *all);
 

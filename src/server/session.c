@@ -46,7 +46,7 @@ static void ring_add(struct session *s)
 		s->prev = s->next = s;
 		w->sessions = s;
 	}
-	w->n_sessions++;
+	inbox_count(&w->inbox, ++w->n_sessions);
 }
 
 static void ring_remove(struct session *s)
@@ -61,7 +61,7 @@ static void ring_remove(struct session *s)
 		if (w->sessions == s)
 			w->sessions = s->next;
 	}
-	w->n_sessions--;
+	inbox_count(&w->inbox, --w->n_sessions);
 }
 
 /* ---- the end ---- */

@@ -19,6 +19,7 @@
 #include "server/channel.h"
 #include "server/config.h"
 #include "server/helper.h"
+#include "server/inbox.h"
 #include "server/notify.h"
 #include "server/ports.h"
 #include "server/sandbox.h"
@@ -26,6 +27,7 @@
 #include "server/worker.h"
 
 #define WORKERS_MAX PORTS_WORKERS_MAX
+_Static_assert(WORKERS_MAX <= INBOX_WORKERS_MAX, "an inbox for each");
 _Static_assert(CONFIG_WORKERS_MAX <= WORKERS_MAX, "no more workers than there is room for");
 /* A worker that lived this long did not die of its start: its successor comes at once. */
 #define LIVED_MS 5000
@@ -49,6 +51,7 @@ struct child {
 struct supervisor {
 	const struct supervisor_options *options;
 	struct config *config;
+	int generation; /* of `config`, from 1 */
 	struct sockets sockets;
 	struct sandbox_user user;
 	struct helper helper;
@@ -151,7 +154,7 @@ static struct child *child_of(struct supervisor *s, pid_t pid)
 /* Sends a worker all that it needs. Returns 0 or -errno. */
 static int send_config(struct supervisor *s, unsigned number)
 {
-	struct channel_message msg = {.word = CHANNEL_CONFIG};
+	struct channel_message msg = {.word = CHANNEL_CONFIG, .number = s->generation};
 	int fds[CHANNEL_FDS_MAX];
 	int config = config_to_memfd(s->config);
 	size_t n;
@@ -220,7 +223,7 @@ static _Noreturn void become_worker(unsigned number, int channel, const struct s
 	log_setup(&log);
 	/* dup3() refuses to duplicate onto itself. */
 	fd = channel == 3 ? 3 : dup3(channel, 3, O_CLOEXEC);
-	if (fd < 0 || close_range(4, ~0u, 0) < 0)
+	if (fd < 0 || inbox_keep(number, 4) < 0)
 		_exit(1);
 	exit(worker_main(number, fd, &s->user));
 }
@@ -315,6 +318,9 @@ static void reap(struct supervisor *s)
 		}
 		c->pid = 0;
 		close_channel(c);
+		inbox_clear((unsigned)(c - s->children));
+		if (s->stopping)
+			inbox_shut((unsigned)(c - s->children));
 		if (s->stopping && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			continue;
 		if (!s->failed)
@@ -453,6 +459,7 @@ static int reload_into(struct supervisor *s, struct config *config)
 	use_log(s, &config->policy->set, log_fd);
 	config_unref(s->config);
 	s->config = config;
+	s->generation++;
 	use_helper(s);
 	return 0;
 }
@@ -668,9 +675,14 @@ static int prepare(struct supervisor *s)
 	sandbox_raise_descriptors();
 	err = sockets_open(
 	    &s->sockets, NULL, s->config->policy, s->n_children, complain_on_stderr, NULL);
-	if (!err)
-		use_helper(s);
-	return err;
+	if (err)
+		return err;
+	use_helper(s);
+	err = inbox_setup(s->n_children);
+	if (err)
+		log_say(LOG_AT_WARN, "the kernel alone spreads connections over the workers: %s",
+		    strerror(-err));
+	return 0;
 }
 
 int supervisor_run(const struct supervisor_options *options)
@@ -679,6 +691,7 @@ int supervisor_run(const struct supervisor_options *options)
 	    .options = options,
 	    .helper = {.ask = -1, .questions = -1},
 	    .log_fd = STDERR_FILENO,
+	    .generation = 1,
 	    .signals = -1,
 	};
 	int status = 1;
@@ -690,6 +703,7 @@ int supervisor_run(const struct supervisor_options *options)
 	if (prepare(&s) == 0)
 		status = supervise(&s);
 	sockets_close(&s.sockets);
+	inbox_fini();
 	helper_fini(&s.helper);
 	if (s.signals >= 0)
 		close(s.signals);

@@ -28,6 +28,16 @@ static void finish(struct worker *w)
 	loop_stop(&w->loop);
 }
 
+/* Where something is being taken from the inbox, that is not yet nothing. */
+static void finish_without_sessions(struct worker *w)
+{
+	if (w->inbox.taking)
+		return;
+	inbox_take(&w->inbox);
+	if (w->n_sessions == 0)
+		finish(w);
+}
+
 /*
  * Sessions have pages of their own (server/slab.h), but what belongs to them has not. The allocator
  * keeps what is freed: one block that lives on at the end of its heap holds all
@@ -50,16 +60,16 @@ static void give_back_memory(struct worker *w)
 void worker_session_gone(struct worker *w)
 {
 	give_back_memory(w);
+	listeners_wake(&w->listeners);
 	if (w->draining && w->n_sessions == 0)
-		finish(w);
-	else
-		listeners_wake(&w->listeners);
+		finish_without_sessions(w);
 }
 
 static void drain_over(struct timer *timer)
 {
 	struct worker *w = (struct worker *)((char *)timer - offsetof(struct worker, drain));
 
+	inbox_close(&w->inbox);
 	session_end_all(w, ERR_SHUTDOWN);
 	/* A session that ends is gone at the end of this turn; finish() comes from there. */
 }
@@ -70,6 +80,11 @@ static void drain(struct worker *w, int ms)
 		return;
 	w->draining = true;
 	listeners_close(&w->listeners);
+	/* What others have handed over was accepted, as our own were. They may still be at it: so
+	 * the inbox stays until the last session has gone. */
+	inbox_rest(&w->inbox);
+	inbox_take(&w->inbox);
+	inbox_open(&w->inbox);
 	if (w->n_sessions == 0)
 		finish(w);
 	else
@@ -80,6 +95,7 @@ static void drain(struct worker *w, int ms)
 static void stop(struct worker *w)
 {
 	listeners_close(&w->listeners);
+	inbox_close(&w->inbox);
 	w->draining = true;
 	if (w->n_sessions == 0)
 		finish(w);
@@ -168,7 +184,8 @@ static void setup_relay(struct worker *w)
  * listeners come anew before the old ones go. */
 static unsigned room_for_sessions(const struct worker *w)
 {
-	unsigned long aside = DESCRIPTORS_ASIDE + 2 * w->listeners.n + 2 * w->relay.pipes.n_max;
+	unsigned long aside =
+	    DESCRIPTORS_ASIDE + 2 * w->listeners.n + 2 * w->relay.pipes.n_max + inbox_descriptors();
 
 	return w->max_descriptors > aside + 4 ? (unsigned)(w->max_descriptors - aside) / 2 : 2;
 }
@@ -179,6 +196,9 @@ static int apply(struct worker *w, const struct channel_message *msg, const int 
 	struct config *config, *old = w->config;
 	int err = config_from_memfd(fds[CHANNEL_FD_CONFIG], &config);
 
+	/* What was handed over under the old one is served under it. */
+	inbox_rest(&w->inbox);
+	inbox_take(&w->inbox);
 	close(fds[CHANNEL_FD_CONFIG]);
 	if (!err && (err = upstreams_attach(&config->upstreams, &w->upstreams)) != 0)
 		config_unref(config);
@@ -199,6 +219,8 @@ static int apply(struct worker *w, const struct channel_message *msg, const int 
 	/* Workers begin at different ones, or they would try each other's. */
 	w->next_udp_port = w->number * 997;
 	session_deadlines_change(w);
+	if (!err)
+		inbox_serve(&w->inbox, (uint32_t)msg->number);
 	config_unref(old);
 	return err;
 }
@@ -270,6 +292,9 @@ static int set_up(struct worker *w)
 	session_slab_init(w);
 	session_deadlines_init(w);
 	listeners_init(&w->listeners, w);
+	err = inbox_init(&w->inbox, w);
+	if (err)
+		return err;
 	timer_init(&w->drain, &w->loop, drain_over);
 	err = watch_init(&w->channel_watch, &w->loop, w->channel, on_channel);
 	if (!err)
@@ -283,6 +308,7 @@ static void tear_down(struct worker *w)
 	watch_close(&w->channel_watch, NULL);
 	timer_close(&w->drain, NULL);
 	listeners_fini(&w->listeners);
+	inbox_close(&w->inbox);
 	session_deadlines_close(w);
 	resolver_free(w->resolver);
 	/* Closing is asynchronous, and password checks under way must come back. */

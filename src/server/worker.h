@@ -15,6 +15,7 @@
 #include "net/resolve.h"
 #include "server/auth/auth.h"
 #include "server/config.h"
+#include "server/inbox.h"
 #include "server/listener.h"
 #include "server/sandbox.h"
 #include "server/slab.h"
@@ -36,6 +37,7 @@ struct worker {
 	uint64_t chance;           /* another one for each choice among proxies */
 	uint64_t isolation_secret; /* see server/upstream.c */
 	struct listeners listeners;
+	struct inbox inbox; /* what other workers hand over */
 	struct resolver *resolver;
 	struct relay_shared relay;
 	struct datagram_shared *datagrams;

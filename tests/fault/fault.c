@@ -146,3 +146,11 @@ pid_t fork(void)
 	find_next("fork", &next);
 	return fails("fork") ? -1 : next();
 }
+
+int socketpair(int domain, int type, int protocol, int pair[2])
+{
+	int (*next)(int, int, int, int *);
+
+	find_next("socketpair", &next);
+	return fails("socketpair") ? -1 : next(domain, type, protocol, pair);
+}
