@@ -263,7 +263,8 @@ static int copy_step(struct relay *relay, struct relay_end *from, struct relay_e
 /*
  * A short read by splice() does not say that there is no more, for the pipe may be full of small
  * segments. Nor is it believed where it says that there is nothing. Returns whether there is
- * something to read, be it the end or an error.
+ * something to read, be it the end. An error is taken here, since the kernel tells it once: behind
+ * it a reset would be an end of stream.
  */
 static bool has_more(struct relay_end *from)
 {
@@ -275,10 +276,11 @@ static bool has_more(struct relay_end *from)
 		n = recv(from->fd, &byte, 1, MSG_PEEK);
 		err = n < 0 ? errno : 0;
 	} while (err == EINTR);
-	if (err != EAGAIN)
-		return true;
-	watch_is_drained(&from->watch);
-	return false;
+	if (err == EAGAIN)
+		watch_is_drained(&from->watch);
+	else if (err)
+		end_read(from, -err);
+	return err == 0;
 }
 
 /* splice() has found nothing. If there is something all the same, it may have come in between; but

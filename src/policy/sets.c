@@ -14,11 +14,6 @@ static const struct ip v6_last = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf
 
 #define V4_BITS 96 /* of the canonical form before the four bytes of IPv4 */
 
-static int compare(const struct ip *a, const struct ip *b)
-{
-	return memcmp(a->b, b->b, sizeof(a->b));
-}
-
 /* The next address up; the highest one wraps. */
 static struct ip after(struct ip ip)
 {
@@ -80,7 +75,8 @@ bool net_set_add(struct net_set *s, struct arena *a, const struct ip *net, unsig
 		last.b[i] |= (uint8_t)~mask_byte(prefix, i);
 	if (prefix < (ip_is_v4(net) ? V4_BITS + 8 : 16))
 		s->wide = true;
-	if (prefix >= V4_BITS || compare(&first, &v4_first) > 0 || compare(&last, &v4_last) < 0)
+	if (prefix >= V4_BITS || ip_compare(&first, &v4_first) > 0 ||
+	    ip_compare(&last, &v4_last) < 0)
 		return add_range(s, a, &first, &last);
 	/* All of IPv4 lies in this net of IPv6: leave it out. The net begins before it, and may end
 	 * with it. */
@@ -88,22 +84,22 @@ bool net_set_add(struct net_set *s, struct arena *a, const struct ip *net, unsig
 	if (!add_range(s, a, &first, &edge))
 		return false;
 	edge = after(v4_last);
-	return compare(&last, &v4_last) == 0 || add_range(s, a, &edge, &last);
+	return ip_compare(&last, &v4_last) == 0 || add_range(s, a, &edge, &last);
 }
 
 static int compare_ranges(const void *a, const void *b)
 {
 	const struct ip_range *x = a, *y = b;
 
-	return compare(&x->first, &y->first);
+	return ip_compare(&x->first, &y->first);
 }
 
 /* Is all of first..last in one range of the set? */
 static bool covers(const struct net_set *s, const struct ip *first, const struct ip *last)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (compare(&s->ranges[i].first, first) <= 0 &&
-		    compare(&s->ranges[i].last, last) >= 0)
+		if (ip_compare(&s->ranges[i].first, first) <= 0 &&
+		    ip_compare(&s->ranges[i].last, last) >= 0)
 			return true;
 	return false;
 }
@@ -119,8 +115,9 @@ static size_t tidy(struct ip_range *ranges, size_t count)
 		struct ip touch = after(top->last);
 
 		/* The highest address has none after it, so it swallows whatever follows. */
-		if (compare(&next->first, &touch) <= 0 || compare(&top->last, &v6_last) == 0) {
-			if (compare(&next->last, &top->last) > 0)
+		if (ip_compare(&next->first, &touch) <= 0 ||
+		    ip_compare(&top->last, &v6_last) == 0) {
+			if (ip_compare(&next->last, &top->last) > 0)
 				top->last = next->last;
 		} else {
 			ranges[++n] = *next;
@@ -150,12 +147,12 @@ static bool have(const struct ip_range *ranges, size_t n, const struct ip *ip)
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (compare(&ranges[middle].first, ip) <= 0)
+		if (ip_compare(&ranges[middle].first, ip) <= 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low > 0 && compare(ip, &ranges[low - 1].last) <= 0;
+	return low > 0 && ip_compare(ip, &ranges[low - 1].last) <= 0;
 }
 
 bool net_set_has(const struct net_set *s, const struct ip *ip)

@@ -20,6 +20,11 @@ bool ip_equal(const struct ip *a, const struct ip *b)
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
 }
 
+int ip_compare(const struct ip *a, const struct ip *b)
+{
+	return memcmp(a->b, b->b, sizeof(a->b));
+}
+
 bool ip_is_v4(const struct ip *ip)
 {
 	return memcmp(ip->b, v4_prefix, V4_PREFIX_LEN) == 0;

@@ -37,6 +37,8 @@ struct addr {
 #define ADDR_TEXT_MAX (ADDR_NAME_MAX + 9)
 
 bool ip_equal(const struct ip *a, const struct ip *b);
+/* Which comes first in the order of their bytes: below, at or above 0 like memcmp(). */
+int ip_compare(const struct ip *a, const struct ip *b);
 bool ip_is_v4(const struct ip *ip);
 
 /* From the bytes of the wire or of a sockaddr, in network order. */

@@ -42,7 +42,10 @@ static unsigned random_state = 1;
 
 static bool out_of_memory;
 static bool fitful; /* the kernel interrupts, and takes and gives bit by bit */
+static struct peer *resets_at_peek;
 static int endless_in = -1, all_out = -1; /* descriptors: an endless source, a bottomless drain */
+
+static void peer_closes(struct peer *p, bool reset);
 
 /* NOLINTBEGIN(bugprone-reserved-identifier): so the linker's --wrap calls them */
 void *__real_malloc(size_t size);
@@ -76,6 +79,10 @@ ssize_t __wrap_recv(int fd, void *buf, size_t size, int flags)
 {
 	if (fd == endless_in)
 		return (ssize_t)size;
+	if (resets_at_peek && flags & MSG_PEEK) {
+		peer_closes(resets_at_peek, true);
+		resets_at_peek = NULL;
+	}
 	if (fitful && (size = by_fits(size)) == 0)
 		return -1;
 	return __real_recv(fd, buf, size, flags);
@@ -409,6 +416,23 @@ static void passes_reset_of_target(void **state)
 	passes_reset(target, client, ERR_TARGET_RESET);
 }
 
+/* Whoever looks whether there is more takes the error away, which the kernel tells once. */
+static void reset_between_two_reads(void **state)
+{
+	(void)state;
+	f.relay.fn = close_when_over;
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	resets_at_peek = target;
+	peer_sends(target, 100);
+	UNTIL(client->received == 100);
+	if (resets_at_peek)
+		peer_closes(target, true);
+	resets_at_peek = NULL;
+	UNTIL(client->err || client->eof);
+	assert_int_equal(client->err, ECONNRESET);
+	assert_int_equal(f.err, ERR_TARGET_RESET);
+}
+
 /* Half-closed, the relay reads nothing from the first and has nothing to write: only errors wait.
  */
 static void passes_reset_after_end_of_stream(void **state)
@@ -726,6 +750,7 @@ int main(int argc, char **argv)
 	    TEST(target_ends_first),
 	    TEST(passes_reset_of_client),
 	    TEST(passes_reset_of_target),
+	    TEST(reset_between_two_reads),
 	    TEST(passes_reset_after_end_of_stream),
 	    TEST(not_being_read_counts_as_reset),
 	    TEST(holds_one_buffer_at_most),

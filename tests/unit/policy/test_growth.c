@@ -10,13 +10,25 @@
 
 static unsigned long compared;
 
+/* Of names; addresses are compared with what a compiler makes of memcmp(). */
 int __real_memcmp(const void *a, const void *b, size_t n);
 int __wrap_memcmp(const void *a, const void *b, size_t n);
+int __real_ip_compare(const struct ip *a, const struct ip *b);
+int __wrap_ip_compare(const struct ip *a, const struct ip *b);
 
 int __wrap_memcmp(const void *a, const void *b, size_t n)
 {
 	compared++;
 	return __real_memcmp(a, b, n);
+}
+
+int __wrap_ip_compare(const struct ip *a, const struct ip *b)
+{
+	unsigned long before = compared;
+	int order = __real_ip_compare(a, b);
+
+	compared = before + 1;
+	return order;
 }
 
 /* `n` nets that do not touch, and as many hosts, in one statement each. */
