@@ -311,10 +311,11 @@ static void tear_down(struct worker *w)
 	inbox_close(&w->inbox);
 	session_deadlines_close(w);
 	resolver_free(w->resolver);
+	/* Its pool of pipes has a timer, for which the loop would wait. */
+	relay_shared_fini(&w->relay);
 	/* Closing is asynchronous, and password checks under way must come back. */
 	loop_run(&w->loop);
 	auth_free(w->auth);
-	relay_shared_fini(&w->relay);
 	datagram_shared_free(w->datagrams);
 	config_unref(w->config);
 	loop_fini(&w->loop);

@@ -107,12 +107,12 @@ int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 }
 
 /* Of those that do not block: libuv has others, without which it aborts. */
-int pipe2(int fd[2], int flags)
+int pipe2(int pipedes[2], int flags)
 {
 	int (*next)(int *, int);
 
 	find_next("pipe2", &next);
-	return flags & O_NONBLOCK && fails("pipe2") ? -1 : next(fd, flags);
+	return flags & O_NONBLOCK && fails("pipe2") ? -1 : next(pipedes, flags);
 }
 
 /* Of a pipe's size; all else it does goes well. */
@@ -131,12 +131,12 @@ int fcntl(int fd, int cmd, ...)
 		   : next(fd, cmd, value);
 }
 
-ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags)
+ssize_t splice(int fdin, off64_t *offin, int fdout, off64_t *offout, size_t len, unsigned flags)
 {
 	ssize_t (*next)(int, off64_t *, int, off64_t *, size_t, unsigned);
 
 	find_next("splice", &next);
-	return fails("splice") ? -1 : next(in, in_at, out, out_at, len, flags);
+	return fails("splice") ? -1 : next(fdin, offin, fdout, offout, len, flags);
 }
 
 pid_t fork(void)
@@ -147,10 +147,10 @@ pid_t fork(void)
 	return fails("fork") ? -1 : next();
 }
 
-int socketpair(int domain, int type, int protocol, int pair[2])
+int socketpair(int domain, int type, int protocol, int fds[2])
 {
 	int (*next)(int, int, int, int *);
 
 	find_next("socketpair", &next);
-	return fails("socketpair") ? -1 : next(domain, type, protocol, pair);
+	return fails("socketpair") ? -1 : next(domain, type, protocol, fds);
 }

@@ -113,7 +113,7 @@ def test_from_the_measurement_to_the_page(place, tmp_path):
 @pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
 def test_ended_early(place, number):
     """Whatever it has started is gone with it, and its directory."""
-    process = begin(place, "--no-page", "--only", "tabi,floor-copy,ssh,haproxy,beside")
+    process = begin(place, "--quick", "--no-page", "--only", "tabi,floor-copy,ssh,haproxy,beside")
     wait_until(lambda: len(left_of(place)) >= 8, 20)
     process.send_signal(number)
     assert process.wait(20) != 0
