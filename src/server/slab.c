@@ -83,6 +83,11 @@ void slab_fini(struct slab *slab)
 	}
 }
 
+bool slab_has_pages(void)
+{
+	return !PLAIN;
+}
+
 void *slab_alloc(struct slab *slab)
 {
 	struct slab_page *page = slab->roomy;

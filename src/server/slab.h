@@ -7,6 +7,7 @@
 #ifndef TABI_SERVER_SLAB_H
 #define TABI_SERVER_SLAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct slab_page;
@@ -20,6 +21,8 @@ struct slab {
 /* Blocks of `size` bytes, at least 64 and a multiple of 8; the byte at `index_at` is the slab's
  * while a block is in use. */
 void slab_init(struct slab *slab, size_t size, size_t index_at);
+/* Are blocks on pages of its own? Not where an allocator looks for their use after the end. */
+bool slab_has_pages(void);
 /* All blocks are free. */
 void slab_fini(struct slab *slab);
 /* Zeroed but for the slab's byte; NULL without memory. */

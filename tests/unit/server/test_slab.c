@@ -89,6 +89,8 @@ static void memory_is_given_back(void **state)
 	size_t before;
 
 	(void)state;
+	if (!slab_has_pages())
+		skip();
 	slab_init(&slab, sizeof(struct block), offsetof(struct block, index));
 	slab_free(&slab, get(&slab, 1));
 	before = pages_mapped();
