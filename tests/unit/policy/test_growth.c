@@ -13,6 +13,8 @@ static unsigned long compared;
 /* Of names; addresses are compared with what a compiler makes of memcmp(). */
 int __real_memcmp(const void *a, const void *b, size_t n);
 int __wrap_memcmp(const void *a, const void *b, size_t n);
+int __real_bcmp(const void *a, const void *b, size_t n);
+int __wrap_bcmp(const void *a, const void *b, size_t n); /* memcmp() of clang, where it suffices */
 int __real_ip_compare(const struct ip *a, const struct ip *b);
 int __wrap_ip_compare(const struct ip *a, const struct ip *b);
 
@@ -20,6 +22,12 @@ int __wrap_memcmp(const void *a, const void *b, size_t n)
 {
 	compared++;
 	return __real_memcmp(a, b, n);
+}
+
+int __wrap_bcmp(const void *a, const void *b, size_t n)
+{
+	compared++;
+	return __real_bcmp(a, b, n);
 }
 
 int __wrap_ip_compare(const struct ip *a, const struct ip *b)
