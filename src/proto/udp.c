@@ -60,6 +60,58 @@ int udp_unwrap(const void *data, size_t len, struct udp_packet *ret_packet, stru
 	return rc;
 }
 
+/* ---- through a chain ---- */
+
+uint8_t *udp_wrap_nested(
+    uint8_t *payload, const struct udp_relay *relays, size_t n, const struct addr *remote)
+{
+	uint8_t *at = udp_wrap(payload, remote);
+
+	while (at && n-- > 1)
+		at = udp_wrap(at, &relays[n].at);
+	return at;
+}
+
+/* Whoever stands before it in the chain looks its name up, so which address that is shows here
+ * first. */
+static bool is_from(struct udp_relay *relay, const struct addr *from)
+{
+	if (from->kind != ADDR_IP || from->port != relay->at.port)
+		return false;
+	if (relay->at.kind == ADDR_IP)
+		return ip_equal(&from->ip, &relay->at.ip);
+	if (!relay->heard) {
+		relay->heard = true;
+		relay->from = from->ip;
+	}
+	return ip_equal(&from->ip, &relay->from);
+}
+
+int udp_peel(const void *data, size_t len, struct udp_relay *relay, struct udp_packet *ret_packet)
+{
+	struct addr from;
+	int rc = udp_unwrap(data, len, ret_packet, &from);
+
+	return rc == 0 && !is_from(relay, &from) ? ERR_STRANGER : rc;
+}
+
+int udp_unwrap_nested(const void *data, size_t len, struct udp_relay *relays, size_t n,
+    struct udp_packet *ret_packet, struct addr *ret_remote)
+{
+	for (size_t i = 1; i < n; i++) {
+		struct udp_packet p;
+		int rc = udp_peel(data, len, &relays[i], &p);
+
+		if (rc != 0)
+			return rc;
+		data = p.data;
+		len = p.len;
+	}
+	return udp_unwrap(data, len, ret_packet, ret_remote);
+}
+
+/* ---- fragments ---- */
+
 unsigned udp_fragments_reset(struct udp_fragments *f)
 {
 	unsigned lost = f->highest;

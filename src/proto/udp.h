@@ -55,6 +55,35 @@ int udp_unwrap(
     const void *data, size_t len, struct udp_packet *ret_packet, struct addr *ret_remote);
 
 /*
+ * Through a chain of proxies, each of which has an association for us. What the last one is to get
+ * is wrapped once more for each before it: the outermost header tells the first proxy where the
+ * second one's relay is, and so on; what comes back is wrapped the same way. Relay 0 is where we
+ * send to ourselves and stands in no header.
+ */
+struct udp_relay {
+	struct addr at; /* as the proxy before it knows it: ADDR_IP, or the name of its host */
+	/* Of one that is given by name: the address that answered first, and no other is
+	 * believed. */
+	bool heard;
+	struct ip from;
+};
+
+/*
+ * As udp_wrap(), for `n` relays (at least 1): the payload has `n` times UDP_HEADER_MAX bytes of
+ * room before it. NULL where a relay or the remote is none.
+ */
+uint8_t *udp_wrap_nested(
+    uint8_t *payload, const struct udp_relay *relays, size_t n, const struct addr *remote);
+
+/* Reads one header, which must say that the rest comes from that relay. Returns 0, or as
+ * udp_unwrap(); ERR_STRANGER where it is somebody else's. */
+int udp_peel(const void *data, size_t len, struct udp_relay *relay, struct udp_packet *ret_packet);
+
+/* As udp_unwrap(), of what relay 0 has sent: all headers, or an error of any of them. */
+int udp_unwrap_nested(const void *data, size_t len, struct udp_relay *relays, size_t n,
+    struct udp_packet *ret_packet, struct addr *ret_remote);
+
+/*
  * Putting fragments together: one sequence at a time, in order, for one destination. What is out of
  * order, for another destination, too long or too late abandons the sequence.
  *

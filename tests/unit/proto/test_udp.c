@@ -333,6 +333,133 @@ static void unwraps_nothing_else(void **state)
 	assert_int_equal(p.len, 0);
 }
 
+/* ---- through a chain ---- */
+
+/* What a chain of three says to each other, outermost first: hop 1 is told where hop 2's relay is,
+ * by name, hop 2 where hop 3's is (IPv6), hop 3 the destination. */
+static const uint8_t nested[] = {0, 0, 0, 3, 3, '2', '.', 'h', 0x10, 2,          /* to hop 1 */
+    0, 0, 0, 4, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0x10, 3, /* to hop 2 */
+    0, 0, 0, 1, 192, 0, 2, 53, 0, 53,                                            /* to hop 3 */
+    'q'};
+
+static void set_chain(struct udp_relay relays[static 3])
+{
+	static const uint8_t first[4] = {192, 0, 2, 1};
+	const struct ip v4 = ip_from_v4(first), v6 = ip_from_v6(nested + 14);
+
+	memset(relays, 0, 3 * sizeof(relays[0]));
+	relays[0].at = addr_from_ip(&v4, 0x1001);
+	assert_int_equal(addr_set_host(&relays[1].at, "2.h", 3), 0);
+	relays[1].at.port = 0x1002;
+	relays[2].at = addr_from_ip(&v6, 0x1003);
+}
+
+static void wraps_for_a_chain(void **state)
+{
+	static const uint8_t target[4] = {192, 0, 2, 53};
+	const struct ip ip = ip_from_v4(target);
+	const struct addr to = addr_from_ip(&ip, 53), none = {.kind = ADDR_NONE};
+	uint8_t buf[3 * UDP_HEADER_MAX + 1], *payload = buf + sizeof(buf) - 1, *begin;
+	struct udp_relay relays[3];
+
+	(void)state;
+	set_chain(relays);
+	*payload = 'q';
+	begin = udp_wrap_nested(payload, relays, 3, &to);
+	assert_ptr_equal(begin, buf + sizeof(buf) - sizeof(nested));
+	assert_memory_equal(begin, nested, sizeof(nested));
+	/* Behind one proxy it is the header alone. */
+	begin = udp_wrap_nested(payload, relays, 1, &to);
+	assert_ptr_equal(begin, payload - 10);
+	assert_memory_equal(begin, b3, sizeof(b3));
+	assert_null(udp_wrap_nested(payload, relays, 3, &none));
+	relays[1].at.kind = ADDR_NONE;
+	assert_null(udp_wrap_nested(payload, relays, 3, &to));
+}
+
+static void wraps_the_longest_names_of_a_chain(void **state)
+{
+	static uint8_t buf[8 * UDP_HEADER_MAX];
+	struct udp_relay relays[8] = {{.heard = false}};
+	struct addr name = {.kind = ADDR_NAME, .name_len = 255, .port = 1};
+
+	(void)state;
+	memset(name.name, 'n', 255);
+	for (size_t i = 0; i < 8; i++)
+		relays[i].at = name;
+	assert_ptr_equal(udp_wrap_nested(buf + sizeof(buf), relays, 8, &name), buf);
+}
+
+/* As it comes back: hop 1 says by an address who hop 2 is. */
+static size_t answer(uint8_t buf[static sizeof(nested)], uint8_t hop2, uint16_t port2)
+{
+	const uint8_t from[] = {
+	    0, 0, 0, 1, 198, 51, 100, hop2, (uint8_t)(port2 >> 8), (uint8_t)port2};
+
+	memcpy(buf, nested, sizeof(nested));
+	memcpy(buf, from, sizeof(from));
+	return sizeof(nested);
+}
+
+static void unwraps_of_a_chain(void **state)
+{
+	uint8_t buf[sizeof(nested)], *copy;
+	struct udp_relay relays[3];
+	struct udp_packet p;
+	struct addr from;
+	size_t n = answer(buf, 2, 0x1002);
+
+	(void)state;
+	set_chain(relays);
+	copy = exact(buf, n);
+	assert_int_equal(udp_unwrap_nested(copy, n, relays, 3, &p, &from), 0);
+	assert_int_equal(p.len, 1);
+	assert_int_equal(*p.data, 'q');
+	assert_ptr_equal(p.data, copy + n - 1);
+	assert_int_equal(from.port, 53);
+	test_free(copy);
+	/* Cut anywhere in the headers it is none. */
+	for (size_t i = 0; i < n - 1; i++) {
+		copy = exact(buf, i);
+		assert_int_equal(udp_unwrap_nested(copy, i, relays, 3, &p, &from), ERR_TRUNCATED);
+		test_free(copy);
+	}
+}
+
+/* Who stands in for a hop, and a fragment at any depth, are not believed. */
+static void unwraps_of_nobody_else_in_a_chain(void **state)
+{
+	uint8_t buf[sizeof(nested)];
+	struct udp_relay relays[3];
+	struct udp_packet p;
+	struct addr from;
+	size_t n = answer(buf, 2, 0x1003);
+
+	(void)state;
+	set_chain(relays);
+	assert_int_equal(udp_unwrap_nested(buf, n, relays, 3, &p, &from), ERR_STRANGER);
+	assert_false(relays[1].heard);
+	/* A name has the address that answers first. */
+	n = answer(buf, 2, 0x1002);
+	assert_int_equal(udp_unwrap_nested(buf, n, relays, 3, &p, &from), 0);
+	assert_true(relays[1].heard);
+	n = answer(buf, 9, 0x1002);
+	assert_int_equal(udp_unwrap_nested(buf, n, relays, 3, &p, &from), ERR_STRANGER);
+	n = answer(buf, 2, 0x1002);
+	buf[29] ^= 1; /* the address of hop 3 */
+	assert_int_equal(udp_unwrap_nested(buf, n, relays, 3, &p, &from), ERR_STRANGER);
+	/* By name it could be anybody. */
+	assert_int_equal(
+	    udp_unwrap_nested(nested, sizeof(nested), relays, 3, &p, &from), ERR_STRANGER);
+	for (size_t i = 0; i < 3; i++) {
+		static const size_t frag[3] = {2, 12, 34};
+
+		n = answer(buf, 2, 0x1002);
+		buf[frag[i]] = 1;
+		assert_int_equal(udp_unwrap_nested(buf, n, relays, 3, &p, &from), ERR_MALFORMED);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -348,6 +475,10 @@ int main(void)
 	    cmocka_unit_test(wraps_in_front),
 	    cmocka_unit_test(wraps_the_longest_name),
 	    cmocka_unit_test(unwraps_nothing_else),
+	    cmocka_unit_test(wraps_for_a_chain),
+	    cmocka_unit_test(wraps_the_longest_names_of_a_chain),
+	    cmocka_unit_test(unwraps_of_a_chain),
+	    cmocka_unit_test(unwraps_of_nobody_else_in_a_chain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
