@@ -47,6 +47,12 @@ static void tell_unread(void *ctx, const char *text)
 	fprintf(stderr, "note: %s; not checked\n", text);
 }
 
+static void tell_warning(void *ctx, const char *text)
+{
+	(void)ctx;
+	fprintf(stderr, "warning: %s\n", text);
+}
+
 /* The certificates too, as far as they can be read here. Returns how many are wrong. */
 static size_t check_certificates(const struct policy *policy, struct texts *texts)
 {
@@ -108,6 +114,8 @@ static int check_file(const char *name)
 		err = config_check_built(policy, &diags);
 	mistakes_print(&diags, stderr);
 	mistakes = err == 0 ? check_files(policy, &texts) : diags.n;
+	if (err == 0)
+		upstreams_warn(policy, tell_warning, NULL);
 	if (err == 0 && mistakes == 0)
 		printf("%s: ok, %zu listener%s, %zu rule%s\n", name, policy->n_listeners,
 		    plural(policy->n_listeners), policy->n_rules, plural(policy->n_rules));

@@ -25,6 +25,8 @@ static const char usage[] =
     "      --password-file FILE  passwords that the URLs lack, a line each; else they are in\n"
     "                            TABI_PASSWORD, or asked for on the terminal\n"
     "      --ca FILE             whose certificates are trusted (else whom the system trusts)\n"
+    "      --insecure            trust any certificate\n"
+    "      --cert FILE, --key FILE  our own certificate\n"
     "  -l, --listen ADDRESS      where to listen (may be repeated): ADDRESS:PORT, or a path;\n"
     "                            127.0.0.1:1080 unless said\n"
     "  -a, --allow NETS          who may use it beside this host, such as 192.0.2.0/24\n"
@@ -37,6 +39,9 @@ static const struct option long_options[] = {
     {"proxy", required_argument, NULL, 'x'},
     {"password-file", required_argument, NULL, PROXIES_PASSWORD_FILE},
     {"ca", required_argument, NULL, PROXIES_CA},
+    {"insecure", no_argument, NULL, PROXIES_INSECURE},
+    {"cert", required_argument, NULL, PROXIES_CERT},
+    {"key", required_argument, NULL, PROXIES_KEY},
     {"listen", required_argument, NULL, 'l'},
     {"allow", required_argument, NULL, 'a'},
     {"help", no_argument, NULL, 'h'},
@@ -127,6 +132,19 @@ static void put_quoted(FILE *to, const char *text)
 	fputc('"', to);
 }
 
+/* A word behind the URLs, with the files that it names; nothing where there are none. */
+static void put_files(FILE *to, const char *word, const char *first, const char *second)
+{
+	if (!first)
+		return;
+	fprintf(to, " %s ", word);
+	put_quoted(to, first);
+	if (second)
+		fputc(' ', to);
+	if (second)
+		put_quoted(to, second);
+}
+
 /* A word from the command line that stands in the configuration as it is: it must be one. */
 static bool is_word(const char *text)
 {
@@ -144,10 +162,10 @@ static void put_config(FILE *to, const struct forward *f)
 		fputs(i > 0 ? "," : "", to);
 		put_url(to, &f->proxies.hop[i]);
 	}
-	if (f->proxies.ca) {
-		fputs(" ca ", to);
-		put_quoted(to, f->proxies.ca);
-	}
+	put_files(to, "ca", f->proxies.ca, NULL);
+	put_files(to, "cert", f->proxies.certificate, f->proxies.key);
+	if (f->proxies.insecure)
+		fputs(" insecure", to);
 	fprintf(to, "\nallow from loopback%s%s to any via upstream\n", f->allow ? "," : "",
 	    f->allow ? f->allow : "");
 }

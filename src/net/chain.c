@@ -38,6 +38,7 @@ struct chain {
 	bool (*refuses)(void *ctx, const struct ip *ip, uint16_t port);
 	struct resolver *resolver;
 	struct tls_context *tls;
+	const char *tls_name;
 	unsigned proxy_ms, whole_ms;
 	uint64_t began;
 	enum doing doing;
@@ -127,6 +128,12 @@ enum chain_blame chain_blame(const struct chain_result *failed, size_t n_hops)
 	return CHAIN_BLAMES_PROXY;
 }
 
+/* With TLS 1.3 a proxy that wants a certificate says so when we have begun to talk. */
+static bool is_of_tls(int err)
+{
+	return err == ERR_TLS_CERT || err == ERR_TLS_HANDSHAKE || err == ERR_TLS_BROKEN;
+}
+
 /* What the destination's proxy has answered, as if we had met it ourselves. */
 static int error_of_code(int code)
 {
@@ -171,6 +178,8 @@ int chain_error(const struct chain_result *failed, size_t n_hops)
 	case CHAIN_AT_REPLY:
 		break;
 	}
+	if (is_of_tls(failed->err))
+		return ERR_PROXY_TLS;
 	if (failed->err == ERR_PROXY_NO_METHOD || failed->err == ERR_PROXY_AUTH ||
 	    failed->err == ERR_PROXY_PROTOCOL || failed->err == ERR_PROXY_TRUNCATED)
 		return failed->err;
@@ -380,7 +389,7 @@ static int start_tls(struct chain *c)
 	    .below = c->layer,
 	    .early = c->in,
 	    .early_len = c->in_len,
-	    .peer = host_of(&c->hosts[c->machine.hop], name),
+	    .peer = c->tls_name ? c->tls_name : host_of(&c->hosts[c->machine.hop], name),
 	};
 	struct layer *layer;
 
@@ -790,6 +799,7 @@ static struct chain *chain_new(struct loop *loop, const struct chain_options *o)
 	c->refuses = o->refuses;
 	c->resolver = o->resolver;
 	c->tls = o->tls;
+	c->tls_name = o->tls_name;
 	c->out = c->said;
 	c->proxy_ms = o->proxy_ms;
 	c->whole_ms = o->whole_ms;

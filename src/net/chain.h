@@ -100,8 +100,11 @@ struct chain_options {
 	const struct addr *forms; /* other forms of it: see connect_set_forms(); copied */
 	size_t n_forms;
 	unsigned early; /* enum connect_early; but CONNECT_EARLY_STREAM is not for here */
-	struct resolver *resolver;           /* outlives the chain; NULL: names are ERR_RESOLVER */
-	struct tls_context *tls;             /* for hops that want it; NULL: they fail */
+	struct resolver *resolver; /* outlives the chain; NULL: names are ERR_RESOLVER */
+	struct tls_context *tls;   /* for hops that want it; NULL: they fail */
+	/* Whom their certificates must be for; borrowed until the end. NULL: for their URLs' host.
+	 */
+	const char *tls_name;
 	const struct chain_gss_options *gss; /* NULL: it is not offered */
 	/* In milliseconds; 0: none. `proxy_ms` ends with the last proxy's having been asked (the
 	 * destination may be slow, a proxy may not), `whole_ms` with its first answer. */

@@ -101,6 +101,10 @@ struct policy_member {
 	bool tls;                  /* is spoken to one of them at least */
 	const char *password_file; /* of the last hop's credentials; or NULL */
 	const char *ca;            /* who is trusted instead of the system's; or NULL */
+	/* Our own certificate, where a proxy asks for one; both NULL without. As written. */
+	const char *tls_certificate, *tls_key;
+	const char *server_name;     /* in place of the URL's host, where one has TLS; or NULL */
+	struct position insecure_at; /* line 0: certificates are checked */
 	enum isolation isolation;
 };
 

@@ -101,20 +101,58 @@ static const struct token *read_chain(
 
 /* ---- the words behind it ---- */
 
-enum proxy_word { PROXY_PASSWORD_FILE, PROXY_CA, PROXY_ISOLATE, PROXY_BALANCE, PROXY_WORDS };
+enum proxy_word {
+	PROXY_PASSWORD_FILE,
+	PROXY_CA,
+	PROXY_CERT,
+	PROXY_SERVER_NAME,
+	PROXY_INSECURE,
+	PROXY_ISOLATE,
+	PROXY_BALANCE,
+	PROXY_WORDS
+};
 
 static const struct word proxy_words[] = {
     {"password-file", PROXY_PASSWORD_FILE},
     {"ca", PROXY_CA},
+    {"cert", PROXY_CERT},
+    {"server-name", PROXY_SERVER_NAME},
+    {"insecure", PROXY_INSECURE},
     {"isolate", PROXY_ISOLATE},
     {"balance", PROXY_BALANCE},
     {NULL, 0},
 };
 
-static void use_word(struct parser *p, const struct token *t, enum proxy_word word,
+/* One that a certificate can be for. */
+static void use_server_name(struct parser *p, const struct token *t, struct policy_member *m)
+{
+	static const char expected[] = "the name in the proxy's certificate";
+	struct addr host;
+
+	if (!parse_path(p, t, expected))
+		return;
+	if (addr_set_host(&host, t->text, t->len) == 0)
+		m->server_name = t->text;
+	else
+		parse_fail(p, t, expected, "'%.*s' is not the name of a host", SHOWN(t));
+}
+
+static void use_certificate(struct parser *p, const struct token *t, struct policy_member *m)
+{
+	if (!parse_path(p, t, "the file of the certificate") ||
+	    !parse_path(p, t + 1, "the file of the certificate's key"))
+		return;
+	m->tls_certificate = t[0].text;
+	m->tls_key = t[1].text;
+}
+
+/* One word. Returns the token behind it and its values; what is wrong with these is told, and where
+ * they are missing there is none. */
+static const struct token *use_word(struct parser *p, const struct token *t, enum proxy_word word,
     struct policy_proxy *proxy, struct policy_member *m)
 {
 	const struct word *w = NULL;
+	size_t values = 1;
 
 	switch (word) {
 	case PROXY_PASSWORD_FILE:
@@ -124,6 +162,17 @@ static void use_word(struct parser *p, const struct token *t, enum proxy_word wo
 	case PROXY_CA:
 		if (parse_path(p, t + 1, "the name of a file with certificates in PEM"))
 			m->ca = t[1].text;
+		break;
+	case PROXY_CERT:
+		use_certificate(p, t + 1, m);
+		values = 2;
+		break;
+	case PROXY_SERVER_NAME:
+		use_server_name(p, t + 1, m);
+		break;
+	case PROXY_INSECURE:
+		m->insecure_at = t->at;
+		values = 0;
 		break;
 	case PROXY_ISOLATE:
 		w = parse_keyword(p, t + 1, proxy_isolations, "isolation");
@@ -137,6 +186,36 @@ static void use_word(struct parser *p, const struct token *t, enum proxy_word wo
 	case PROXY_WORDS:
 		break;
 	}
+	for (size_t i = 1; i <= values; i++)
+		if (t[i].kind == TOKEN_END)
+			return NULL;
+	return t + 1 + values;
+}
+
+/* What is about TLS. */
+static void check_tls(struct parser *p, const struct policy_member *m,
+    const struct token *const seen[static PROXY_WORDS])
+{
+	static const enum proxy_word words[] = {
+	    PROXY_CA, PROXY_CERT, PROXY_SERVER_NAME, PROXY_INSECURE};
+	static const enum proxy_word checks[] = {PROXY_CA, PROXY_SERVER_NAME};
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_hops; i++)
+		n += url_wants_tls(&m->hops[i]);
+	for (size_t i = 0; n == 0 && i < sizeof(words) / sizeof(words[0]); i++)
+		if (seen[words[i]])
+			parse_fail(p, seen[words[i]], "socks5+tls:// or https://",
+			    "'%.*s' is about certificates, and no TLS is spoken to these proxies",
+			    SHOWN(seen[words[i]]));
+	if (seen[PROXY_SERVER_NAME] && n > 1)
+		parse_fail(p, seen[PROXY_SERVER_NAME], NULL,
+		    "'server-name' is one name, and TLS is spoken to several of these proxies");
+	for (size_t i = 0; seen[PROXY_INSECURE] && i < sizeof(checks) / sizeof(checks[0]); i++)
+		if (seen[checks[i]])
+			parse_fail(p, seen[PROXY_INSECURE], NULL,
+			    "'insecure' checks no certificate, and '%.*s' says what to check",
+			    SHOWN(seen[checks[i]]));
 }
 
 /* Of the words that `seen` has: do they go together, and with the URLs? */
@@ -146,9 +225,7 @@ static void check_member(struct parser *p, const struct policy_member *m,
 	const struct url *last = &m->hops[m->n_hops - 1];
 	const bool speaks_socks5 = last->scheme >= URL_SOCKS5 && last->scheme <= URL_SOCKS5_TLS;
 
-	if (seen[PROXY_CA] && !m->tls)
-		parse_fail(p, seen[PROXY_CA], "socks5+tls:// or https://",
-		    "'ca' is about certificates, and no TLS is spoken to these proxies");
+	check_tls(p, m, seen);
 	if (seen[PROXY_PASSWORD_FILE] && last->has_password)
 		parse_fail(p, seen[PROXY_PASSWORD_FILE], NULL,
 		    "the URL of the last proxy has a password already");
@@ -182,10 +259,7 @@ static void read_member(
 			return;
 		}
 		seen[w->value] = t;
-		use_word(p, t, (enum proxy_word)w->value, proxy, m);
-		if (t[1].kind == TOKEN_END)
-			return;
-		t += 2;
+		t = use_word(p, t, (enum proxy_word)w->value, proxy, m);
 	}
 	if (t && m->hops)
 		check_member(p, m, seen);

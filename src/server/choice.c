@@ -106,6 +106,7 @@ struct chain_options choice_options(struct choice *c)
 	    .n_hops = choice_member(c)->n_hops,
 	    .resolver = c->session->worker->resolver,
 	    .tls = own_of(c, c->member)->tls,
+	    .tls_name = choice_member(c)->server_name,
 	    .proxy_ms = has_another(c) ? CHOICE_PROXY_MS : 0,
 	    .refuses = is_self,
 	    .ctx = c,

@@ -91,6 +91,13 @@ static void complain_in_log(void *ctx, const char *text)
 	}
 }
 
+/* What can be served, and somebody should know of. */
+static void warn_in_log(void *ctx, const char *text)
+{
+	(void)ctx;
+	log_say(LOG_AT_WARN, "%s", text);
+}
+
 static int load(
     const struct supervisor_options *o, config_complain_fn *complain, struct config **ret)
 {
@@ -401,6 +408,7 @@ static void say_ready(struct supervisor *s)
 	if (s->user.change)
 		log_text(&rec, "user", s->user.name);
 	log_end(&rec);
+	upstreams_warn(s->config->policy, warn_in_log, NULL);
 	notify_manager("READY=1");
 }
 
@@ -461,6 +469,7 @@ static int reload_into(struct supervisor *s, struct config *config)
 	s->config = config;
 	s->generation++;
 	use_helper(s);
+	upstreams_warn(config->policy, warn_in_log, NULL);
 	return 0;
 }
 

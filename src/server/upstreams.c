@@ -93,23 +93,74 @@ static int read_password(
 
 /* ---- certificates ---- */
 
-static int read_ca(
+static const char *const part_names[] = {
+    [TLS_CERTIFICATE] = "certificate file",
+    [TLS_KEY] = "key file",
+    [TLS_CA] = "ca file",
+};
+
+/* Returns as find() does; nothing where `file` is NULL. */
+static int find_pem(const struct loading *l, const struct policy_member *m, enum tls_part part,
+    const char *file, struct tls_pem *ret_pem)
+{
+	const struct text *t;
+	int err = file ? find(l, m, part_names[part], file, part == TLS_KEY, &t) : 0;
+
+	if (file && err == 0)
+		*ret_pem = (struct tls_pem){t->data, t->len};
+	return err;
+}
+
+static int read_tls(
     const struct loading *l, const struct policy_member *m, struct upstream_member *u)
 {
-	struct tls_client_options options = {.trust_anybody = false};
-	const struct text *t;
+	const char *const files[] = {m->tls_certificate, m->tls_key, m->ca};
+	struct tls_pem pem[3] = {{NULL, 0}};
+	struct tls_client_options options;
 	enum tls_part part;
 	const char *why;
-	int err = m->ca ? find(l, m, "ca file", m->ca, false, &t) : 0;
+	int err = 0;
 
+	for (int i = TLS_CERTIFICATE; i <= TLS_CA; i++) {
+		int e = find_pem(l, m, (enum tls_part)i, files[i], &pem[i]);
+
+		if (e < 0 || err == 0)
+			err = e;
+	}
 	if (err)
 		return err > 0 ? 0 : err;
-	if (m->ca)
-		options.ca = (struct tls_pem){t->data, t->len};
+	options = (struct tls_client_options){
+	    .ca = pem[TLS_CA],
+	    .trust_anybody = m->insecure_at.line > 0,
+	    .certificate = pem[TLS_CERTIFICATE],
+	    .key = pem[TLS_KEY],
+	};
 	err = tls_client_new(&u->tls, &options, &part, &why);
-	if (err)
-		tell(l, l->complain, m, "ca file", m->ca ? m->ca : "of the system", why);
+	if (err && part == TLS_ITSELF)
+		tell(l, l->complain, m, "TLS to", m->text, why);
+	else if (err)
+		tell(l, l->complain, m, part_names[part], files[part], why);
 	return err;
+}
+
+void upstreams_warn(const struct policy *policy, config_complain_fn *fn, void *ctx)
+{
+	for (size_t p = 0; p < policy->n_proxies; p++) {
+		const struct policy_proxy *proxy = &policy->proxies[p];
+
+		for (size_t m = 0; m < proxy->n_members; m++) {
+			const struct position *at = &proxy->members[m].insecure_at;
+			char text[1024];
+
+			if (at->line == 0)
+				continue;
+			snprintf(text, sizeof(text),
+			    "%s:%u: 'insecure': anybody on the way can pretend to be the proxy %s, "
+			    "read everything and change it",
+			    at->file, at->line, proxy->members[m].text);
+			fn(ctx, text);
+		}
+	}
 }
 
 /* ---- all of them ---- */
@@ -125,7 +176,7 @@ static int load_member(
 	memcpy(u->hops, m->hops, m->n_hops * sizeof(u->hops[0]));
 	if (m->password_file)
 		err = read_password(l, m, u);
-	e = m->tls ? read_ca(l, m, u) : 0;
+	e = m->tls ? read_tls(l, m, u) : 0;
 	return err ? err : e;
 }
 

@@ -39,6 +39,9 @@ struct upstreams {
 int upstreams_load(struct upstreams *upstreams, const struct policy *policy, struct texts *texts,
     config_complain_fn *complain, config_complain_fn *unread, void *ctx);
 
+/* Tells `fn` of every `insecure`: whoever is on the way can be that proxy. */
+void upstreams_warn(const struct policy *policy, config_complain_fn *fn, void *ctx);
+
 /* Finds in `list` what is known of each member, or adds it; `list` outlives all of it. Returns 0 or
  * -ENOMEM. */
 int upstreams_attach(struct upstreams *upstreams, struct upstream_state **list);
