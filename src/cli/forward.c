@@ -27,6 +27,12 @@ static const char usage[] =
     "      --ca FILE             whose certificates are trusted (else whom the system trusts)\n"
     "      --insecure            trust any certificate\n"
     "      --cert FILE, --key FILE  our own certificate\n"
+    "      --gssapi LEVEL        log in to the last proxy by GSS-API (Kerberos), and protect all "
+    "by "
+    "it:\n"
+    "                            integrity, confidentiality, any or none\n"
+    "      --gssapi-service NAME rcmd unless said\n"
+    "      --gssapi-nec          in NEC's form\n"
     "  -l, --listen ADDRESS      where to listen (may be repeated): ADDRESS:PORT, or a path;\n"
     "                            127.0.0.1:1080 unless said\n"
     "  -a, --allow NETS          who may use it beside this host, such as 192.0.2.0/24\n"
@@ -42,6 +48,9 @@ static const struct option long_options[] = {
     {"insecure", no_argument, NULL, PROXIES_INSECURE},
     {"cert", required_argument, NULL, PROXIES_CERT},
     {"key", required_argument, NULL, PROXIES_KEY},
+    {"gssapi", required_argument, NULL, PROXIES_GSSAPI},
+    {"gssapi-service", required_argument, NULL, PROXIES_GSSAPI_SERVICE},
+    {"gssapi-nec", no_argument, NULL, PROXIES_GSSAPI_NEC},
     {"listen", required_argument, NULL, 'l'},
     {"allow", required_argument, NULL, 'a'},
     {"help", no_argument, NULL, 'h'},
@@ -145,6 +154,24 @@ static void put_files(FILE *to, const char *word, const char *first, const char 
 		put_quoted(to, second);
 }
 
+/* With the tickets that the environment has. */
+static void put_gss(FILE *to, const struct chain_gss_options *gss)
+{
+	static const char *const levels[] = {
+	    [GSS_LEVEL_CLEAR] = "clear",
+	    [GSS_LEVEL_INTEGRITY] = "integrity",
+	    [GSS_LEVEL_CONFIDENTIAL] = "confidential",
+	    [GSS_LEVEL_PER_MESSAGE] = "any",
+	};
+
+	if (!gss)
+		return;
+	fprintf(to, " gssapi ccache default level %s service ", levels[gss->level]);
+	put_quoted(to, gss->service);
+	if (gss->nec)
+		fputs(" nec", to);
+}
+
 /* A word from the command line that stands in the configuration as it is: it must be one. */
 static bool is_word(const char *text)
 {
@@ -166,6 +193,7 @@ static void put_config(FILE *to, const struct forward *f)
 	put_files(to, "cert", f->proxies.certificate, f->proxies.key);
 	if (f->proxies.insecure)
 		fputs(" insecure", to);
+	put_gss(to, f->proxies.gss);
 	fprintf(to, "\nallow from loopback%s%s to any via upstream\n", f->allow ? "," : "",
 	    f->allow ? f->allow : "");
 }

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/chain_gss.h"
 #include "net/dial.h"
 #include "proto/connect.h"
 #include "proto/err.h"
@@ -66,7 +65,7 @@ struct chain {
 	size_t out_at, out_len;
 	struct chain_gss *gss; /* owned; NULL where it is not offered */
 	enum gss_level gss_level;
-	bool gss_nec;
+	bool gss_nec, gss_demanded;
 	bool starts_tls; /* once that is sent */
 	int send_err;    /* the proxy takes no more; what it has said before counts first */
 
@@ -180,6 +179,10 @@ int chain_error(const struct chain_result *failed, size_t n_hops)
 	}
 	if (is_of_tls(failed->err))
 		return ERR_PROXY_TLS;
+	if (failed->err == ERR_GSS_LEVEL)
+		return ERR_PROXY_AUTH;
+	if (failed->err == ERR_GSS_MESSAGE)
+		return ERR_PROXY_PROTOCOL;
 	if (failed->err == ERR_PROXY_NO_METHOD || failed->err == ERR_PROXY_AUTH ||
 	    failed->err == ERR_PROXY_PROTOCOL || failed->err == ERR_PROXY_TRUNCATED)
 		return failed->err;
@@ -707,6 +710,8 @@ static int dial(struct chain *c)
 	connect_send_early(&c->machine, c->early & CONNECT_EARLY_REQUEST);
 	if (c->gss)
 		connect_use_gss(&c->machine, c->gss_level, c->gss_nec);
+	if (c->gss_demanded)
+		connect_demand_gss(&c->machine);
 	return dial_start(&c->dial, c->loop, c->ips, n, port, on_dialled, c);
 }
 
@@ -838,9 +843,13 @@ static int use_gss(struct chain *c, const struct chain_gss_options *o)
 {
 	if (!o)
 		return 0;
+	/* Those need contexts of another kind, and somebody who protects each of them. */
+	if (o->tickets && c->command == COMMAND_UDP)
+		return ERR_COMMAND;
 	c->gss_level = o->level;
 	c->gss_nec = o->nec;
-	c->gss = chain_gss_new(o->service);
+	c->gss_demanded = o->demanded;
+	c->gss = chain_gss_new(o->service, o->tickets);
 	return c->gss ? 0 : -ENOMEM;
 }
 

@@ -26,6 +26,7 @@
 #ifndef TABI_NET_CHAIN_H
 #define TABI_NET_CHAIN_H
 
+#include "net/chain_gss.h"
 #include "net/layer.h"
 #include "net/loop.h"
 #include "net/resolve.h"
@@ -83,11 +84,15 @@ enum chain_blame chain_blame(const struct chain_result *failed, size_t n_hops);
  */
 int chain_error(const struct chain_result *failed, size_t n_hops);
 
-/* GSS-API, offered to every hop that speaks SOCKS5. */
+/* GSS-API, offered to every hop that speaks SOCKS5. All is borrowed until the end. */
 struct chain_gss_options {
 	enum gss_level level; /* a weaker one is an error */
 	bool nec;             /* in NEC's form, where the level is not wrapped */
-	const char *service;  /* of whom a ticket is presented: "rcmd"; borrowed until the end */
+	bool demanded;        /* of the last hop, which is offered nothing else */
+	const char *service;  /* of whom a ticket is presented: "rcmd" */
+	/* Who has tickets, for streams alone. NULL: the library, which may wait for a KDC; then a
+	 * thread of the pool does. */
+	struct chain_tickets *tickets;
 };
 
 typedef void chain_fn(void *ctx, const struct chain_result *result);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/chain_gss.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,11 @@ struct chain_gss {
 	void (*done)(void *ctx);
 	void *ctx;
 
+	struct loop *loop;
+	struct chain_tickets *tickets; /* or NULL */
+	struct chain_ticket_wait wait;
+	struct chain_ticket *ticket; /* of the hop, until its context is gone; or NULL */
+
 	const char *service;
 	char principal[ADDR_NAME_MAX + 101]; /* SERVICE@HOST */
 	bool datagrams;
@@ -25,26 +31,39 @@ struct chain_gss {
 	uint8_t frame[GSS_FRAME_MAX];
 };
 
-struct chain_gss *chain_gss_new(const char *service)
+struct chain_gss *chain_gss_new(const char *service, struct chain_tickets *tickets)
 {
 	struct chain_gss *g = calloc(1, sizeof(*g));
 
-	if (g)
-		g->service = service;
+	if (!g)
+		return NULL;
+	g->service = service;
+	g->tickets = tickets;
 	return g;
+}
+
+static void drop_context(struct chain_gss *g)
+{
+	gss_context_free(g->context);
+	g->context = NULL;
+	if (g->ticket)
+		g->ticket->release(g->ticket);
+	g->ticket = NULL;
 }
 
 static void destroy(struct chain_gss *g)
 {
-	gss_context_free(g->context);
+	drop_context(g);
 	explicit_bzero(g, sizeof(*g));
 	free(g);
 }
 
 void chain_gss_cancel(struct chain_gss *g)
 {
-	if (g)
-		g->done = NULL;
+	if (!g)
+		return;
+	g->done = NULL;
+	chain_ticket_cancel(&g->wait);
 }
 
 void chain_gss_free(struct chain_gss *g)
@@ -59,8 +78,7 @@ void chain_gss_forget(struct chain_gss *g)
 {
 	if (!g)
 		return;
-	gss_context_free(g->context);
-	g->context = NULL;
+	drop_context(g);
 	g->theirs_len = 0;
 }
 
@@ -75,8 +93,9 @@ static void initiate(struct job *job)
 {
 	struct chain_gss *g = (struct chain_gss *)(void *)job;
 
-	g->ret = gss_initiate(&g->context, g->principal, g->datagrams, g->theirs, g->theirs_len,
-	    g->ours, sizeof(g->ours), &g->ours_len, g->why, sizeof(g->why));
+	g->ret = gss_initiate(&g->context, g->ticket ? g->ticket->principal : g->principal,
+	    g->ticket ? g->ticket->cache : NULL, g->datagrams, g->theirs, g->theirs_len, g->ours,
+	    sizeof(g->ours), &g->ours_len, g->why, sizeof(g->why));
 }
 
 static void initiated(struct job *job)
@@ -91,20 +110,79 @@ static void initiated(struct job *job)
 		g->done(g->ctx);
 }
 
-int chain_gss_begin(struct chain_gss *g, struct loop *loop, const char *host, bool datagrams,
-    void (*done)(void *ctx), void *ctx)
+static int start_job(struct chain_gss *g)
 {
 	int err;
 
+	g->job = (struct job){.work = initiate, .done = initiated};
+	err = job_start(&g->job, g->loop);
+	g->running = err == 0;
+	return err;
+}
+
+/* ---- the ticket ---- */
+
+void chain_ticket_cancel(struct chain_ticket_wait *wait)
+{
+	if (!wait->at)
+		return;
+	*wait->at = wait->next;
+	if (wait->next)
+		wait->next->at = wait->at;
+	wait->at = NULL;
+}
+
+static void note_why(struct chain_gss *g)
+{
+	snprintf(g->why, sizeof(g->why), "%s", g->wait.why ? g->wait.why : "");
+}
+
+static void on_ticket(struct chain_ticket_wait *wait, int err)
+{
+	struct chain_gss *g =
+	    (struct chain_gss *)(void *)((char *)wait - offsetof(struct chain_gss, wait));
+
+	if (err) {
+		note_why(g);
+	} else {
+		g->ticket = wait->ticket;
+		err = start_job(g);
+	}
+	if (!err)
+		return;
+	g->ret = err;
+	g->done(g->ctx);
+}
+
+/* Returns 1 where there is one, or none is needed here, 0 where it is waited for, or an error. */
+static int get_ticket(struct chain_gss *g, const char *host)
+{
+	int ret;
+
+	if (!g->tickets || g->ticket)
+		return 1;
+	g->wait.fn = on_ticket;
+	ret = g->tickets->ask(g->tickets, g->loop, g->service, host, &g->wait);
+	if (ret < 0)
+		note_why(g);
+	else if (ret == 1)
+		g->ticket = g->wait.ticket;
+	return ret;
+}
+
+int chain_gss_begin(struct chain_gss *g, struct loop *loop, const char *host, bool datagrams,
+    void (*done)(void *ctx), void *ctx)
+{
+	int ret;
+
 	snprintf(g->principal, sizeof(g->principal), "%.99s@%s", g->service, host);
+	g->loop = loop;
 	g->datagrams = datagrams;
 	g->done = done;
 	g->ctx = ctx;
 	g->ours_len = 0;
-	g->job = (struct job){.work = initiate, .done = initiated};
-	err = job_start(&g->job, loop);
-	g->running = err == 0;
-	return err;
+	ret = get_ticket(g, host);
+	return ret == 1 ? start_job(g) : ret;
 }
 
 int chain_gss_context(struct chain_gss *g, struct connect *machine, struct wire_writer *ret_out)
@@ -154,8 +232,7 @@ int chain_gss_answer(struct chain_gss *g, struct connect *machine, int fd, struc
 		if (!err)
 			g->context = NULL;
 	}
-	gss_context_free(g->context);
-	g->context = NULL;
+	drop_context(g);
 	g->theirs_len = 0;
 	return err;
 }

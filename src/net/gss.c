@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <gssapi/gssapi.h>
+#include <gssapi/gssapi_ext.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,13 +179,30 @@ static void explain(OM_uint32 major, OM_uint32 minor, char *why, size_t size)
 	gss_release_buffer(&ignored, &text);
 }
 
-int gss_initiate(struct gss_ctx_id_struct **context, const char *service, bool datagrams,
-    const void *token, size_t len, uint8_t *buf, size_t size, size_t *ret_len, char *why,
-    size_t why_size)
+/* The credentials in that cache, and no others: not those of the system's keytab for clients, with
+ * which the library would go to the KDC where it finds none. */
+static OM_uint32 open_cache(OM_uint32 *ret_minor, const char *cache, gss_cred_id_t *ret_cred)
+{
+	gss_key_value_element_desc elements[] = {
+	    {.key = "ccache", .value = cache},
+	    {.key = "client_keytab", .value = "MEMORY:tabi-none"},
+	};
+	gss_key_value_set_desc store = {.count = 2, .elements = elements};
+
+	if (!cache)
+		return GSS_S_COMPLETE;
+	return gss_acquire_cred_from(ret_minor, GSS_C_NO_NAME, GSS_C_INDEFINITE, GSS_C_NO_OID_SET,
+	    GSS_C_INITIATE, &store, ret_cred, NULL, NULL);
+}
+
+int gss_initiate(struct gss_ctx_id_struct **context, const char *service, const char *cache,
+    bool datagrams, const void *token, size_t len, uint8_t *buf, size_t size, size_t *ret_len,
+    char *why, size_t why_size)
 {
 	const OM_uint32 flags = GSS_C_MUTUAL_FLAG | GSS_C_REPLAY_FLAG | GSS_C_INTEG_FLAG |
 				GSS_C_CONF_FLAG | (datagrams ? 0 : GSS_C_SEQUENCE_FLAG);
 	gss_buffer_desc in = buffer_of(token, len), out = GSS_C_EMPTY_BUFFER;
+	gss_cred_id_t cred = GSS_C_NO_CREDENTIAL;
 	gss_name_t name = GSS_C_NO_NAME;
 	OM_uint32 major, minor, ignored;
 	int err = import_name(service, &name);
@@ -193,9 +211,11 @@ int gss_initiate(struct gss_ctx_id_struct **context, const char *service, bool d
 	*ret_len = 0;
 	if (err)
 		return err;
-	major = gss_init_sec_context(&minor, GSS_C_NO_CREDENTIAL, context, name, GSS_C_NO_OID,
-	    flags, GSS_C_INDEFINITE, GSS_C_NO_CHANNEL_BINDINGS, len > 0 ? &in : GSS_C_NO_BUFFER,
-	    NULL, &out, NULL, NULL);
+	major = open_cache(&minor, cache, &cred);
+	if (!GSS_ERROR(major))
+		major = gss_init_sec_context(&minor, cred, context, name, GSS_C_NO_OID, flags,
+		    GSS_C_INDEFINITE, GSS_C_NO_CHANNEL_BINDINGS, len > 0 ? &in : GSS_C_NO_BUFFER,
+		    NULL, &out, NULL, NULL);
 	if (GSS_ERROR(major)) {
 		explain(major, minor, why, why_size);
 		err = ERR_PROXY_AUTH;
@@ -204,6 +224,7 @@ int gss_initiate(struct gss_ctx_id_struct **context, const char *service, bool d
 	}
 	gss_release_buffer(&ignored, &out);
 	gss_release_name(&ignored, &name);
+	gss_release_cred(&ignored, &cred);
 	if (err)
 		return err;
 	return major & GSS_S_CONTINUE_NEEDED ? 0 : 1;

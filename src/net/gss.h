@@ -43,13 +43,14 @@ int gss_message_unwrap(struct gss_ctx_id_struct *context, bool confidential, con
  * The client's side of establishing a context, which starts as NULL: takes the proxy's token (none
  * at first) and gives ours, perhaps none. `service` is SERVICE@HOST, or a principal where it holds
  * a '/'. Asks for mutual authentication, replay detection, integrity and confidentiality, and for
- * an order unless `datagrams` are to be sent. It blocks: a ticket comes from a KDC. Returns 1 when
- * our side stands, 0 when another token is needed, or ERR_PROXY_AUTH, with the library's words in
- * `why`.
+ * an order unless `datagrams` are to be sent. The ticket comes from the cache of credentials that
+ * `cache` names; NULL: from where the library finds one, perhaps from a KDC, and that blocks.
+ * Returns 1 when our side stands, 0 when another token is needed, or ERR_PROXY_AUTH, with the
+ * library's words in `why`.
  */
-int gss_initiate(struct gss_ctx_id_struct **context, const char *service, bool datagrams,
-    const void *token, size_t len, uint8_t *buf, size_t size, size_t *ret_len, char *why,
-    size_t why_size);
+int gss_initiate(struct gss_ctx_id_struct **context, const char *service, const char *cache,
+    bool datagrams, const void *token, size_t len, uint8_t *buf, size_t size, size_t *ret_len,
+    char *why, size_t why_size);
 
 /*
  * A layer over `fd` (the caller's) and `below` (another layer, or NULL; its own from now on, as is

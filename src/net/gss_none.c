@@ -34,12 +34,13 @@ int gss_message_unwrap(struct gss_ctx_id_struct *context, bool confidential, con
 	return gss_message_wrap(context, confidential, data, len, buf, size, ret_len);
 }
 
-int gss_initiate(struct gss_ctx_id_struct **context, const char *service, bool datagrams,
-    const void *token, size_t len, uint8_t *buf, size_t size, size_t *ret_len, char *why,
-    size_t why_size)
+int gss_initiate(struct gss_ctx_id_struct **context, const char *service, const char *cache,
+    bool datagrams, const void *token, size_t len, uint8_t *buf, size_t size, size_t *ret_len,
+    char *why, size_t why_size)
 {
 	(void)context;
 	(void)service;
+	(void)cache;
 	(void)datagrams;
 	(void)token;
 	(void)len;

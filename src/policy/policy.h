@@ -10,6 +10,7 @@
 
 #include "proto/accept.h"
 #include "proto/addr.h"
+#include "proto/gss.h"
 #include "proto/url.h"
 
 enum timeout {
@@ -92,6 +93,20 @@ enum balance { BALANCE_FIRST, BALANCE_RANDOM, BALANCE_LEAST, BALANCE_HASH };
 /* For whom the last proxy gets credentials of their own, so that it keeps them apart (Tor). */
 enum isolation { ISOLATE_NOTHING, ISOLATE_USER, ISOLATE_DESTINATION, ISOLATE_SESSION };
 
+/* GSS-API with the proxies of a line that speak SOCKS5; the last one of them has to. */
+struct policy_gss {
+	struct position at; /* line 0: not said, and all the rest means nothing */
+	/* As whom: by the keys of a keytab, and of the principal (NULL: of its first one); or,
+	 * where `keytab` is NULL, as a cache of credentials says. As written. */
+	const char *keytab, *principal, *cache;
+	const char *service;  /* toward whom: "rcmd" */
+	enum gss_level level; /* a weaker one is not used */
+	bool nec;             /* in NEC's form */
+};
+
+/* The cache of that name is the one that the library finds. */
+#define POLICY_GSS_CACHE_DEFAULT "default"
+
 /* One `proxy` line: a proxy, or a chain of them. */
 struct policy_member {
 	struct position at;     /* of its first URL */
@@ -106,6 +121,7 @@ struct policy_member {
 	const char *server_name;     /* in place of the URL's host, where one has TLS; or NULL */
 	struct position insecure_at; /* line 0: certificates are checked */
 	enum isolation isolation;
+	struct policy_gss gss;
 };
 
 #define POLICY_MEMBERS_MAX 64

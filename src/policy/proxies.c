@@ -107,6 +107,11 @@ enum proxy_word {
 	PROXY_CERT,
 	PROXY_SERVER_NAME,
 	PROXY_INSECURE,
+	PROXY_GSSAPI, /* and what belongs to it */
+	PROXY_PRINCIPAL,
+	PROXY_SERVICE,
+	PROXY_LEVEL,
+	PROXY_NEC,
 	PROXY_ISOLATE,
 	PROXY_BALANCE,
 	PROXY_WORDS
@@ -118,6 +123,11 @@ static const struct word proxy_words[] = {
     {"cert", PROXY_CERT},
     {"server-name", PROXY_SERVER_NAME},
     {"insecure", PROXY_INSECURE},
+    {"gssapi", PROXY_GSSAPI},
+    {"principal", PROXY_PRINCIPAL},
+    {"service", PROXY_SERVICE},
+    {"level", PROXY_LEVEL},
+    {"nec", PROXY_NEC},
     {"isolate", PROXY_ISOLATE},
     {"balance", PROXY_BALANCE},
     {NULL, 0},
@@ -144,6 +154,67 @@ static void use_certificate(struct parser *p, const struct token *t, struct poli
 		return;
 	m->tls_certificate = t[0].text;
 	m->tls_key = t[1].text;
+}
+
+enum gss_source { SOURCE_KEYTAB, SOURCE_CACHE };
+
+static const struct word gss_sources[] = {
+    {"keytab", SOURCE_KEYTAB},
+    {"ccache", SOURCE_CACHE},
+    {NULL, 0},
+};
+
+static const struct word gss_levels[] = {
+    {"confidential", GSS_LEVEL_CONFIDENTIAL},
+    {"integrity", GSS_LEVEL_INTEGRITY},
+    {"any", GSS_LEVEL_PER_MESSAGE},
+    {"clear", GSS_LEVEL_CLEAR},
+    {NULL, 0},
+};
+
+/* `keytab FILE` or `ccache NAME`. */
+static void use_gssapi(struct parser *p, const struct token *t, struct policy_gss *gss)
+{
+	const struct word *w = parse_keyword(p, t + 1, gss_sources, "source of tickets");
+
+	gss->at = t->at;
+	if (w && w->value == SOURCE_KEYTAB && parse_path(p, t + 2, "the file of the keytab"))
+		gss->keytab = t[2].text;
+	else if (w && w->value == SOURCE_CACHE &&
+		 parse_path(p, t + 2, "the name of a cache of credentials, or default"))
+		gss->cache = t[2].text;
+}
+
+/* What else belongs to GSS-API. Returns how many values it has. */
+static size_t use_gss_word(
+    struct parser *p, const struct token *t, enum proxy_word word, struct policy_gss *gss)
+{
+	const struct word *w;
+
+	switch (word) {
+	case PROXY_GSSAPI:
+		use_gssapi(p, t, gss);
+		return 2;
+	case PROXY_PRINCIPAL:
+		if (parse_path(p, t + 1, "a principal, such as tabi/gate.example.org"))
+			gss->principal = t[1].text;
+		break;
+	case PROXY_SERVICE:
+		if (parse_path(p, t + 1, "the name of a service, such as rcmd"))
+			gss->service = t[1].text;
+		break;
+	case PROXY_LEVEL:
+		w = parse_keyword(p, t + 1, gss_levels, "level of protection");
+		if (w)
+			gss->level = (enum gss_level)w->value;
+		break;
+	case PROXY_NEC:
+		gss->nec = true;
+		return 0;
+	default:
+		break;
+	}
+	return 1;
 }
 
 /* One word. Returns the token behind it and its values; what is wrong with these is told, and where
@@ -183,7 +254,8 @@ static const struct token *use_word(struct parser *p, const struct token *t, enu
 		if (w && parse_once(p, &proxy->balance_at, t))
 			proxy->balance = (enum balance)w->value;
 		break;
-	case PROXY_WORDS:
+	default:
+		values = use_gss_word(p, t, word, &m->gss);
 		break;
 	}
 	for (size_t i = 1; i <= values; i++)
@@ -218,6 +290,33 @@ static void check_tls(struct parser *p, const struct policy_member *m,
 			    SHOWN(seen[checks[i]]));
 }
 
+/* What is about GSS-API. */
+static void check_gss(struct parser *p, const struct policy_member *m,
+    const struct token *const seen[static PROXY_WORDS])
+{
+	const struct url *last = &m->hops[m->n_hops - 1];
+	const struct token *gss = seen[PROXY_GSSAPI];
+
+	for (int i = PROXY_PRINCIPAL; !gss && i <= PROXY_NEC; i++)
+		if (seen[i])
+			parse_fail(p, seen[i], "gssapi keytab FILE, or gssapi ccache NAME, as well",
+			    "'%.*s' without 'gssapi'", SHOWN(seen[i]));
+	if (!gss)
+		return;
+	if (last->scheme < URL_SOCKS5 || last->scheme > URL_SOCKS5_TLS)
+		parse_fail(
+		    p, gss, NULL, "'gssapi' is of SOCKS5, which the last proxy does not speak");
+	else if (last->has_user || last->has_password || seen[PROXY_PASSWORD_FILE])
+		parse_fail(p, gss, NULL,
+		    "'gssapi' says who we are, and the last proxy has credentials already");
+	if (seen[PROXY_PRINCIPAL] && m->gss.cache)
+		parse_fail(p, seen[PROXY_PRINCIPAL], NULL,
+		    "'principal' chooses among the keys of a keytab, and a cache is of one");
+	if (seen[PROXY_ISOLATE])
+		parse_fail(p, seen[PROXY_ISOLATE], NULL,
+		    "'isolate' makes credentials, and by 'gssapi' there are some already");
+}
+
 /* Of the words that `seen` has: do they go together, and with the URLs? */
 static void check_member(struct parser *p, const struct policy_member *m,
     const struct token *const seen[static PROXY_WORDS])
@@ -226,6 +325,7 @@ static void check_member(struct parser *p, const struct policy_member *m,
 	const bool speaks_socks5 = last->scheme >= URL_SOCKS5 && last->scheme <= URL_SOCKS5_TLS;
 
 	check_tls(p, m, seen);
+	check_gss(p, m, seen);
 	if (seen[PROXY_PASSWORD_FILE] && last->has_password)
 		parse_fail(p, seen[PROXY_PASSWORD_FILE], NULL,
 		    "the URL of the last proxy has a password already");
@@ -306,7 +406,9 @@ void define_proxy(struct parser *p, const struct token *t)
 		return;
 	proxy->members = list;
 	list += proxy->n_members++;
-	*list = (struct policy_member){.n_hops = 0};
+	*list = (struct policy_member){
+	    .gss = {.service = "rcmd", .level = GSS_LEVEL_CONFIDENTIAL},
+	};
 	read_member(p, t + 2, proxy, list);
 }
 
@@ -371,10 +473,22 @@ static bool has_credentials(const struct policy_proxy *proxy)
 		const struct url *last = &m->hops[m->n_hops - 1];
 
 		if (last->has_user || last->has_password || m->password_file ||
-		    m->isolation != ISOLATE_NOTHING)
+		    m->isolation != ISOLATE_NOTHING || m->gss.at.line > 0)
 			return true;
 	}
 	return false;
+}
+
+/* Each would have to be protected by itself. */
+static void check_datagrams(struct parser *p, const struct token *t, const struct policy_rule *rule)
+{
+	if (!rule->via || (rule->commands & 1u << COMMAND_UDP) == 0)
+		return;
+	for (size_t i = 0; i < rule->via->n_members; i++)
+		if (rule->via->members[i].gss.at.line == 0)
+			return;
+	parse_fail(p, t, NULL, "datagrams do not go through a proxy with 'gssapi', as '%.60s' has",
+	    rule->via->name);
 }
 
 /* So far datagrams go through no proxy; where none is named they are denied. */
@@ -396,6 +510,7 @@ static void check_commands(struct parser *p, const struct token *t, const struct
 
 void proxies_check(struct parser *p, const struct token *t, const struct policy_rule *rule)
 {
+	check_datagrams(p, t, rule);
 	check_commands(p, t, rule);
 	if (!rule->forward_credentials)
 		return;

@@ -206,16 +206,23 @@ static int start_at_once(struct connect *c, struct wire_writer *out)
 	return rc;
 }
 
+static bool demands_gss(const struct connect *c)
+{
+	return c->gss && c->gss_demanded && c->hop + 1 == c->n_hops;
+}
+
 /* "None" is offered beside the password: a proxy that asks for none should not have to refuse. */
 static int start_socks5(struct connect *c, struct wire_writer *out)
 {
-	uint8_t methods[3] = {SOCKS5_METHOD_NONE}, n = 1;
+	uint8_t methods[3], n = 0;
 
 	if (in_one_flight(c))
 		return start_at_once(c, out);
+	if (!demands_gss(c))
+		methods[n++] = SOCKS5_METHOD_NONE;
 	if (c->gss)
 		methods[n++] = SOCKS5_METHOD_GSSAPI;
-	if (has_credentials(hop_of(c)))
+	if (has_credentials(hop_of(c)) && !demands_gss(c))
 		methods[n++] = SOCKS5_METHOD_PASSWORD;
 	socks5_write_greeting(out, methods, n);
 	c->gss_rounds = 0;
@@ -376,14 +383,14 @@ static int step_method(struct connect *c, struct wire_reader *in, struct wire_wr
 		return refused(c, ERR_PROXY_NO_METHOD, method);
 	if (in_one_flight(c))
 		return was_expected(c, method);
-	if (method == SOCKS5_METHOD_NONE)
+	if (method == SOCKS5_METHOD_NONE && !demands_gss(c))
 		return ask_after_all(c, out);
 	if (method == SOCKS5_METHOD_GSSAPI && c->gss) {
 		c->stage = CONNECT_WAITS_GSS_CONTEXT;
 		return WIRE_DONE;
 	}
 	/* A method that was not offered, which RFC 1928 does not let it choose. */
-	if (method != SOCKS5_METHOD_PASSWORD || !has_credentials(hop_of(c)))
+	if (method != SOCKS5_METHOD_PASSWORD || !has_credentials(hop_of(c)) || demands_gss(c))
 		return ERR_PROXY_PROTOCOL;
 	userpass_write_request(out, &credentials);
 	c->stage = CONNECT_AT_AUTH;

@@ -110,6 +110,7 @@ struct connect {
 	bool bind_answered; /* connect_await_peer() was called */
 	bool gss;           /* offered to every hop that speaks SOCKS5 */
 	bool gss_nec;       /* in NEC's form, where the level is not wrapped */
+	bool gss_demanded;  /* the last hop is offered nothing else */
 	uint8_t gss_level;  /* to ask for */
 	uint8_t gss_rounds; /* of the hop */
 	bool gss_complete;  /* our side of the context stands */
@@ -128,6 +129,10 @@ void connect_init(struct connect *c, const struct url *hops, size_t n_hops, enum
 /* Directly behind connect_init(): GSS-API is offered too, and that level of protection asked for
  * (any of enum gss_level). A stronger one is fine, a weaker one is ERR_GSS_LEVEL. */
 void connect_use_gss(struct connect *c, enum gss_level level, bool nec);
+
+/* Behind that: the last hop, which speaks SOCKS5, is offered nothing else. So nobody on the way can
+ * have what is meant to be protected go unprotected. */
+void connect_demand_gss(struct connect *c);
 
 /* Directly behind connect_init(): bits of enum connect_early. The stream's first bytes may only be
  * sent early where it does no harm that the target gets them twice: see connect_retry(). */

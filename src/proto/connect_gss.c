@@ -73,6 +73,11 @@ void connect_use_gss(struct connect *c, enum gss_level level, bool nec)
 	c->gss_nec = nec;
 }
 
+void connect_demand_gss(struct connect *c)
+{
+	c->gss_demanded = true;
+}
+
 static void fail(struct connect *c, int err)
 {
 	c->err = err;

@@ -102,10 +102,13 @@ static bool is_self(void *ctx, const struct ip *ip, uint16_t port)
 
 struct chain_options choice_options(struct choice *c)
 {
+	const struct upstream_member *own = own_of(c, c->member);
+
 	return (struct chain_options){
 	    .n_hops = choice_member(c)->n_hops,
 	    .resolver = c->session->worker->resolver,
-	    .tls = own_of(c, c->member)->tls,
+	    .tls = own->tls,
+	    .gss = own->tickets ? &own->gss : NULL,
 	    .tls_name = choice_member(c)->server_name,
 	    .proxy_ms = has_another(c) ? CHOICE_PROXY_MS : 0,
 	    .refuses = is_self,

@@ -132,6 +132,14 @@ int config_check_built(const struct policy *policy, struct diagnostics *diags)
 		if (auth->method == AUTH_GSSAPI && !gssapi_built)
 			diag_add(diags, &auth->at, NULL, "this tabi was built without GSS-API");
 	}
+	for (size_t p = 0; p < policy->n_proxies; p++)
+		for (size_t m = 0; m < policy->proxies[p].n_members; m++) {
+			const struct policy_gss *gss = &policy->proxies[p].members[m].gss;
+
+			if (gss->at.line > 0 && !gssapi_built)
+				diag_add(
+				    diags, &gss->at, NULL, "this tabi was built without GSS-API");
+		}
 	return diags->n > before || diags->lost ? ERR_MALFORMED : 0;
 }
 

@@ -163,6 +163,67 @@ void upstreams_warn(const struct policy *policy, config_complain_fn *fn, void *c
 	}
 }
 
+/* ---- tickets ---- */
+
+static int make_tickets(const struct loading *l, const struct policy_member *m,
+    const struct text *keytab, struct upstream_member *u)
+{
+	struct kdc_client *client;
+	char why[200];
+	int err = kdc_client_new(&client, &m->gss, keytab ? keytab->data : NULL,
+	    keytab ? keytab->len : 0, why, sizeof(why));
+
+	if (err) {
+		tell(l, l->complain, m, m->gss.keytab ? "keytab" : "ccache",
+		    m->gss.keytab ? m->gss.keytab : m->gss.cache, why);
+		return err;
+	}
+	u->tickets = tickets_new(client);
+	if (!u->tickets)
+		kdc_client_unref(client);
+	return u->tickets ? 0 : -ENOMEM;
+}
+
+static int read_gss(
+    const struct loading *l, const struct policy_member *m, struct upstream_member *u)
+{
+	const struct text *keytab = NULL;
+	int err = m->gss.keytab ? find(l, m, "keytab", m->gss.keytab, true, &keytab) : 0;
+
+	u->gss = (struct chain_gss_options){
+	    .level = m->gss.level,
+	    .nec = m->gss.nec,
+	    .demanded = true,
+	    .service = m->gss.service,
+	};
+	if (err)
+		return err > 0 ? 0 : err;
+	return make_tickets(l, m, keytab, u);
+}
+
+/* The ones that are there already, where they are those of the same client. */
+static void share_tickets(struct upstream_member *u)
+{
+	struct tickets **known = &u->state->tickets;
+
+	if (*known && u->tickets && tickets_equal(*known, u->tickets)) {
+		tickets_unref(u->tickets);
+		u->tickets = tickets_ref(*known);
+	} else {
+		tickets_unref(*known);
+		*known = u->tickets ? tickets_ref(u->tickets) : NULL;
+	}
+	if (u->tickets)
+		u->gss.tickets = tickets_for_chains(u->tickets);
+}
+
+void upstreams_stop(struct upstream_state *list)
+{
+	for (; list; list = list->next)
+		if (list->tickets)
+			tickets_stop(list->tickets);
+}
+
 /* ---- all of them ---- */
 
 static int load_member(
@@ -170,6 +231,7 @@ static int load_member(
 {
 	int err = 0, e;
 
+	/* All that is wrong is told. */
 	u->hops = calloc(m->n_hops, sizeof(u->hops[0]));
 	if (!u->hops)
 		return -ENOMEM;
@@ -177,6 +239,8 @@ static int load_member(
 	if (m->password_file)
 		err = read_password(l, m, u);
 	e = m->tls ? read_tls(l, m, u) : 0;
+	err = err ? err : e;
+	e = m->gss.at.line > 0 ? read_gss(l, m, u) : 0;
 	return err ? err : e;
 }
 
@@ -241,6 +305,7 @@ int upstreams_attach(struct upstreams *upstreams, struct upstream_state **list)
 			u->state = find_state(list, proxy->name, proxy->members[m].text);
 			if (!u->state)
 				return -ENOMEM;
+			share_tickets(u);
 		}
 	}
 	return 0;
@@ -253,12 +318,14 @@ static void drop_state(struct upstream_state **list, struct upstream_state *stat
 	while (*list != state)
 		list = &(*list)->next;
 	*list = state->next;
+	tickets_unref(state->tickets);
 	free(state);
 }
 
 static void free_member(struct upstreams *upstreams, struct upstream_member *u, size_t n_hops)
 {
 	drop_state(upstreams->states, u->state);
+	tickets_unref(u->tickets);
 	tls_context_free(u->tls);
 	if (u->hops)
 		explicit_bzero(u->hops, n_hops * sizeof(u->hops[0]));

@@ -8,23 +8,28 @@
 #ifndef TABI_SERVER_UPSTREAMS_H
 #define TABI_SERVER_UPSTREAMS_H
 
+#include "net/chain.h"
 #include "net/tls.h"
 #include "policy/balance.h"
 #include "policy/policy.h"
 #include "server/certs.h"
 #include "server/texts.h"
+#include "server/tickets.h"
 
 /* Of one member; shared by all configurations that have it. */
 struct upstream_state {
 	struct upstream_state *next;
 	unsigned refs;
 	struct balance_member balance;
-	char name[]; /* of the group, a space, the member's text */
+	struct tickets *tickets; /* a reference; NULL where there is no GSS-API */
+	char name[];             /* of the group, a space, the member's text */
 };
 
 struct upstream_member {
 	struct url *hops;        /* owned, as many as the policy's member has; with credentials */
 	struct tls_context *tls; /* owned; NULL where no TLS is spoken */
+	struct tickets *tickets; /* a reference; NULL where there is no GSS-API */
+	struct chain_gss_options gss; /* where there is; whole after upstreams_attach() */
 	struct upstream_state *state; /* a reference; NULL before upstreams_attach() */
 };
 
@@ -45,6 +50,9 @@ void upstreams_warn(const struct policy *policy, config_complain_fn *fn, void *c
 /* Finds in `list` what is known of each member, or adds it; `list` outlives all of it. Returns 0 or
  * -ENOMEM. */
 int upstreams_attach(struct upstreams *upstreams, struct upstream_state **list);
+
+/* Before the loop ends: nobody waits for a ticket any more. */
+void upstreams_stop(struct upstream_state *list);
 
 void upstreams_free(struct upstreams *upstreams);
 

@@ -311,6 +311,7 @@ static void tear_down(struct worker *w)
 	inbox_close(&w->inbox);
 	session_deadlines_close(w);
 	resolver_free(w->resolver);
+	upstreams_stop(w->upstreams);
 	/* Its pool of pipes has a timer, for which the loop would wait. */
 	relay_shared_fini(&w->relay);
 	/* Closing is asynchronous, and password checks under way must come back. */
@@ -354,5 +355,7 @@ int worker_main(unsigned number, int channel, const struct sandbox_user *user)
 	}
 	loop_run(&w.loop);
 	tear_down(&w);
+	if (tickets_are_fetched())
+		_exit(0);
 	return 0;
 }

@@ -54,7 +54,8 @@ def _kdc_conf(directory):
 """
         for realm in (REALM, OTHER)
     )
-    return f"[kdcdefaults]\n kdc_tcp_listen_backlog = 100\n[realms]\n{realms}"
+    log = f"[logging]\n kdc = FILE:{directory}/kdc.log\n"
+    return f"[kdcdefaults]\n kdc_tcp_listen_backlog = 100\n[realms]\n{realms}{log}"
 
 
 class Databases:

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "proto/err.h"
+#include "server/auth/kerberos.h"
 #include "server/auth/keytab.h"
 
 const bool gssapi_built = true;
@@ -54,38 +55,17 @@ static bool is_of_service(const struct gssapi_service *service, const struct key
 					memcmp(first->data, service->service, first->len) == 0);
 }
 
-/* libkrb5 wants what it only reads to be writable. */
-static krb5_data data_of(const struct keytab_part *part)
-{
-	return (krb5_data){.length = part->len, .data = (char *)(uintptr_t)part->data};
-}
-
 static int add_key(void *ctx, const struct keytab_entry *e)
 {
 	struct gssapi_service *service = ctx;
-	krb5_data components[KEYTAB_COMPONENTS_MAX];
-	krb5_principal_data principal = {
-	    .realm = data_of(&e->realm),
-	    .data = components,
-	    .length = e->n_components,
-	    .type = (krb5_int32)e->name_type,
-	};
-	krb5_keytab_entry entry = {
-	    .principal = &principal,
-	    .timestamp = (krb5_timestamp)e->timestamp,
-	    .vno = e->version,
-	    .key = {.enctype = e->enctype,
-		.length = e->key.len,
-		.contents = (krb5_octet *)(uintptr_t)e->key.data},
-	};
+	struct kerberos_key key;
 
 	service->n_entries++;
 	if (!is_modern(e->enctype) || !is_of_service(service, e))
 		return 0;
-	for (uint16_t i = 0; i < e->n_components; i++)
-		components[i] = data_of(&e->components[i]);
+	kerberos_key_of(e, &key);
 	service->n_keys++;
-	return krb5_kt_add_entry(service->krb5, service->keytab, &entry) ? -ENOMEM : 0;
+	return krb5_kt_add_entry(service->krb5, service->keytab, &key.entry) ? -ENOMEM : 0;
 }
 
 static int acquire(struct gssapi_service *service, const char *name)

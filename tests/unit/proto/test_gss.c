@@ -311,6 +311,64 @@ static void client_is_refused(void **state)
 	assert_int_equal(p.c.err, ERR_PROXY_PROTOCOL);
 }
 
+/* Where it is demanded neither "none" nor a password is offered, nor taken. */
+static void client_demands_gss(void **state)
+{
+	static const uint8_t others[] = {0, 2, 3, 255};
+	struct proxied p;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(others); i++) {
+		const char choice[] = {5, (char)others[i]};
+
+		connect_begin(&p, GSS_LEVEL_CONFIDENTIAL, false);
+		p.hop.has_user = p.hop.has_password = true;
+		p.hop.user_len = p.hop.password_len = 1;
+		connect_demand_gss(&p.c);
+		connect_feed(&p, choice, 2, i & 1);
+		assert_int_equal(p.event, CONNECT_FAILED);
+		assert_int_equal(
+		    p.c.err, others[i] == 255 ? ERR_PROXY_NO_METHOD : ERR_PROXY_PROTOCOL);
+		assert_int_equal(p.n_said, 3);
+		assert_memory_equal(p.said, "\5\1\1", 3);
+	}
+	connect_begin(&p, GSS_LEVEL_CONFIDENTIAL, false);
+	connect_demand_gss(&p.c);
+	connect_feed(&p, "\5\1", 2, false);
+	assert_int_equal(p.event, CONNECT_GSS_CONTEXT);
+}
+
+/* Of the last hop alone: who is before it is offered it beside what else there is. */
+static void client_demands_it_of_the_last(void **state)
+{
+	static const char url[] = "socks5h://127.0.0.1:1080,socks5h://127.0.0.1:1081";
+	struct wire_writer out = wire_writer_of(answer, sizeof(answer));
+	struct wire_reader in = wire_reader_of(NULL, 0);
+	struct url hops[2];
+	struct addr target;
+	struct connect c;
+	const char *why;
+
+	(void)state;
+	assert_int_equal(url_parse_chain(url, strlen(url), hops, 2, &why, NULL), 2);
+	assert_int_equal(addr_parse("192.0.2.1:80", 12, &target), 0);
+	connect_init(&c, hops, 2, COMMAND_CONNECT, &target);
+	connect_use_gss(&c, GSS_LEVEL_INTEGRITY, false);
+	connect_demand_gss(&c);
+	assert_int_equal(connect_step(&c, &in, &out), CONNECT_MORE);
+	assert_int_equal(out.len, 4);
+	assert_memory_equal(answer, "\5\2\0\1", 4);
+	in = wire_reader_of("\5\0"
+			    "\5\0\0\1\0\0\0\0\0\0"
+			    "\5\0",
+	    14);
+	out = wire_writer_of(answer, sizeof(answer));
+	for (int i = 0; i < 3 && c.err == 0; i++)
+		(void)connect_step(&c, &in, &out);
+	assert_int_equal(c.hop, 1);
+	assert_int_equal(c.err, ERR_PROXY_PROTOCOL);
+}
+
 /* What the proxy answers to the level that was asked for. */
 static void client_judges_the_level(void **state)
 {
@@ -348,6 +406,8 @@ int main(void)
 	    cmocka_unit_test(client_skips_an_empty_frame),
 	    cmocka_unit_test(client_is_refused),
 	    cmocka_unit_test(client_judges_the_level),
+	    cmocka_unit_test(client_demands_gss),
+	    cmocka_unit_test(client_demands_it_of_the_last),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
