@@ -102,6 +102,7 @@ struct tabi_error {
 	const char *why; /* of TABI_E_ARGUMENT a constant sentence, or NULL */
 	size_t at;       /* of a URL: the offset of what is wrong with it */
 	char proxy[160]; /* the hop's URL, without its password; cut where too long */
+	char said[160];  /* the sentence of the resolver or of GSS-API, where one failed; else "" */
 	int reserved[8];
 };
 
@@ -161,7 +162,10 @@ enum tabi_flags {
 	/* Never a second connection: what would be tried again has failed. */
 	TABI_NO_RETRY = 4,
 	/* GSS-API in NEC's form: the level of protection goes unwrapped. */
-	TABI_GSS_NEC = 8
+	TABI_GSS_NEC = 8,
+	/* The last proxy, which speaks SOCKS5, is offered nothing but GSS-API: nobody on the way
+	 * can have what is meant to be protected go unprotected. */
+	TABI_GSS_ONLY = 16
 };
 
 /* Who looks the destination's name up. */
@@ -172,13 +176,17 @@ enum tabi_names {
 	TABI_NAMES_THERE = 2 /* the proxy; nothing is looked up here */
 };
 
-/* The protection to ask for (RFC 1961 section 4); GSS-API is offered unless TABI_GSS_OFF. */
+/*
+ * The protection to ask for (RFC 1961 section 4). GSS-API is offered to every proxy that speaks
+ * SOCKS5 unless TABI_GSS_OFF, beside no authentication and the password where there is one: what
+ * the proxy chooses it gets, unless flags say TABI_GSS_ONLY. A weaker level is refused.
+ */
 enum tabi_gss {
 	TABI_GSS_OFF = 0,
 	TABI_GSS_INTEGRITY = 1,
-	TABI_GSS_CONFIDENTIAL = 2,
-	TABI_GSS_PER_MESSAGE = 3,
-	TABI_GSS_CLEAR = 4
+	TABI_GSS_CONFIDENTIAL = 2, /* and integrity */
+	TABI_GSS_PER_MESSAGE = 3,  /* one of these two, as the proxy likes */
+	TABI_GSS_CLEAR = 4         /* none: authentication alone */
 };
 
 /* For whom `credentials` asks. Any bytes, 0 to 255 of each; they need not outlive the call. */
@@ -199,7 +207,7 @@ enum tabi_io {
 
 /*
  * TLS as the caller's library does it, for hops that want it (https, socks5+tls). The library knows
- * of none. All functions must be there; `user` is passed to start() as it is.
+ * of none. All functions but the last must be there; `user` is passed to start() as it is.
  */
 struct tabi_tls {
 	void *user;
@@ -216,6 +224,9 @@ struct tabi_tls {
 	long (*receive)(void *session, void *data, size_t cap);
 	/* Frees the session, and those below it; the socket stays open. */
 	void (*free)(void *session);
+	/* Tells the peer that no more will be sent (close_notify). Returns 1 when that is with the
+	 * system, else of enum tabi_io. May be NULL: then tabi_stream_end() cannot be. */
+	int (*end)(void *session);
 };
 
 /*
@@ -226,7 +237,7 @@ struct tabi_options {
 	size_t size;
 	unsigned flags; /* enum tabi_flags */
 	int names;      /* enum tabi_names */
-	int gss;        /* enum tabi_gss; for the machine alone */
+	int gss;        /* enum tabi_gss */
 	/* For everything up to the stream, and of BIND up to the first answer. 0 is 30 seconds, a
 	 * negative one no limit. Of the convenience. */
 	int timeout;
@@ -246,12 +257,16 @@ struct tabi_options {
 	int (*credentials)(
 	    void *user, int hop, const char *proxy, struct tabi_credentials *ret_credentials);
 	/*
-	 * Looks a name up in the place of getaddrinfo(), which blocks. Writes up to `cap` addresses
-	 * in the order in which to try them, their ports do not matter. Returns how many.
+	 * Looks a name up in the place of getaddrinfo(), and is waited for. Writes up to `cap`
+	 * addresses in the order in which to try them, their ports do not matter. Returns how many.
 	 * Of the convenience.
 	 */
 	int (*resolve)(void *user, const char *host, struct tabi_address *ret_addresses, int cap);
-	const struct tabi_tls *tls; /* borrowed until the end; NULL: no TLS. Of the convenience. */
+	/* Borrowed until the end, of a stream too; NULL: no TLS. Of the convenience. */
+	const struct tabi_tls *tls;
+	/* The first half of a proxy's principal, whose other half is its host; borrowed until the
+	 * stream is there. NULL is "rcmd", which RFC 1961 fixed. Of the convenience. */
+	const char *gss_service;
 };
 
 static inline struct tabi_options tabi_options(void)
@@ -457,14 +472,22 @@ TABI_API long tabi_udp_unwrap(
  *
  * In all of it `proxies` may be NULL: then it is what TABI_PROXY, or else ALL_PROXY says in the
  * environment, and where neither is set it is an error: nothing is ever sent past the proxy.
- * Unless options.resolve is set, names that are looked up here block (getaddrinfo()): that of the
- * first proxy, and the destination's where options.names or the URL say so.
+ *
+ * What the system can only do by blocking is done on a thread that ends with it: looking names up
+ * (getaddrinfo(); not where options.resolve is set) and the tickets of GSS-API. So the deadline
+ * holds there too, and nothing waits for a resolver that is dead but that thread, which takes no
+ * signals. In a child of fork() a look-up begins anew, and a login by GSS-API that was in progress
+ * has failed.
+ *
+ * Of a first proxy with several addresses the first that answers is taken (RFC 8305): another is
+ * tried 250 ms after the last, or as soon as one has failed, while those before go on.
  */
 
 /*
  * A connection to host and port through the proxies. Returns a socket that blocks and is closed on
- * exec; the caller closes it. TABI_NO_SOCKET on failure. With a hop of TLS the bytes have to go
- * through its session: use tabi_dial_new(), which hands it over; here that is TABI_E_TLS.
+ * exec; the caller closes it. TABI_NO_SOCKET on failure. With a hop of TLS, or with GSS-API's
+ * protection, a socket alone is of no use: that is TABI_E_TLS and TABI_E_GSS here, before anything
+ * is sent, and tabi_stream_open() does it.
  */
 TABI_API tabi_socket tabi_connect(const char *proxies, const char *host, uint16_t port,
     const struct tabi_options *options, struct tabi_error *ret_error);
@@ -472,6 +495,7 @@ TABI_API tabi_socket tabi_connect(const char *proxies, const char *host, uint16_
 /* The same without blocking: start, then poll tabi_dial_fd() for tabi_dial_events() at most
  * tabi_dial_timeout(), then tabi_dial_step(), until that returns something else than 0. */
 struct tabi_dial;
+struct tabi_stream;
 
 enum tabi_events { TABI_READABLE = 1, TABI_WRITABLE = 2 };
 
@@ -486,18 +510,22 @@ TABI_API void tabi_dial_free(struct tabi_dial *dial);
  * error (tabi_dial_error()), also later. */
 TABI_API int tabi_dial_step(struct tabi_dial *dial);
 
-/* What to wait for. The descriptor may be another one after each step that returned 0 (a proxy has
- * several addresses, or is asked again), even where its number is the same: whoever watches it with
- * epoll asks tabi_dial_generation(), which changes with it. */
+/* What to wait for; the descriptor is not always a socket. It may be another one after each step
+ * that returned 0 (a name was looked up, a proxy is asked again), even where its number is the
+ * same: whoever watches it with epoll asks tabi_dial_generation(), which changes with it. */
 TABI_API tabi_socket tabi_dial_fd(const struct tabi_dial *dial);
 TABI_API int tabi_dial_events(const struct tabi_dial *dial);
 TABI_API int tabi_dial_timeout(const struct tabi_dial *dial); /* -1: none */
 TABI_API unsigned tabi_dial_generation(const struct tabi_dial *dial);
 
 /* After 1. The socket, which does not block, is the caller's from here on. With hops of TLS also
- * the innermost session: not NULL, and the caller's too. */
+ * the innermost session: not NULL, and the caller's too. With GSS-API's protection there is neither
+ * (TABI_NO_SOCKET, NULL), only the stream. */
 TABI_API tabi_socket tabi_dial_take(struct tabi_dial *dial);
 TABI_API void *tabi_dial_take_tls(struct tabi_dial *dial);
+/* The same with all that there may be between the socket and its bytes: below. NULL without memory
+ * or where it is not through. */
+TABI_API struct tabi_stream *tabi_dial_take_stream(struct tabi_dial *dial);
 
 /* tabi_bound() and tabi_listens_at() of it; and tabi_await_peer(), after which tabi_dial_step()
  * goes on, with no deadline but `timeout` (negative: none). */
@@ -505,6 +533,36 @@ TABI_API void tabi_dial_bound(const struct tabi_dial *dial, struct tabi_address 
 TABI_API void tabi_dial_listens_at(const struct tabi_dial *dial, struct tabi_address *ret_address);
 TABI_API int tabi_dial_await_peer(struct tabi_dial *dial, int timeout);
 TABI_API void tabi_dial_error(const struct tabi_dial *dial, struct tabi_error *ret_error);
+
+/*
+ * A connection with whatever protects it, TLS or GSS-API in any order, or nothing: for bytes that
+ * are read and written by these calls alone. They wait at most `timeout` milliseconds (negative:
+ * for ever; 0: not at all).
+ */
+TABI_API struct tabi_stream *tabi_stream_open(const char *proxies, const char *host, uint16_t port,
+    const struct tabi_options *options, struct tabi_error *ret_error);
+/*
+ * Sends until all are taken or the time is over. Returns how many, at least 1 where `len` is; or
+ * TABI_E_AGAIN where it would be none; or what tabi_stream_error() explains. What was not taken has
+ * to be offered next, at any address and perhaps with more behind it.
+ */
+TABI_API long tabi_stream_send(
+    struct tabi_stream *stream, const void *data, size_t len, int timeout);
+/* `cap` is not 0. Returns how many bytes came, 0 at the end of the stream, TABI_E_AGAIN, or another
+ * error. */
+TABI_API long tabi_stream_recv(struct tabi_stream *stream, void *buf, size_t cap, int timeout);
+/* No more will be sent; reading goes on. Returns 0, TABI_E_AGAIN, TABI_E_UNSUPPORTED where
+ * options.tls has no `end`, or another error. */
+TABI_API int tabi_stream_end(struct tabi_stream *stream, int timeout);
+/* What to wait for after TABI_E_AGAIN, and only then: bytes may have been read and not asked for.
+ * The events are those for which the last calls of each direction waited. Not for reading. */
+TABI_API tabi_socket tabi_stream_fd(const struct tabi_stream *stream);
+TABI_API int tabi_stream_events(const struct tabi_stream *stream);
+/* Is there protection between it and the first proxy? Else it is a socket alone. */
+TABI_API int tabi_stream_is_protected(const struct tabi_stream *stream);
+TABI_API void tabi_stream_error(const struct tabi_stream *stream, struct tabi_error *ret_error);
+/* Closes it. NULL is fine. */
+TABI_API void tabi_stream_close(struct tabi_stream *stream);
 
 /*
  * BIND: the last proxy listens, for one connection of the peer `host` (NULL: of anybody). `port` is
@@ -522,21 +580,26 @@ TABI_API tabi_socket tabi_listener_fd(const struct tabi_listener *listener);
 /*
  * Waits for the peer, at most `timeout` (negative: for ever). Returns a socket that blocks, the
  * caller's; `ret_peer`, which may be NULL, is who he is. TABI_NO_SOCKET on failure; after
- * TABI_E_TIMEOUT one may wait again. It can be had once.
+ * TABI_E_TIMEOUT one may wait again. It can be had once. With TLS or GSS-API's protection, where a
+ * socket alone is of no use, it is TABI_E_TLS and TABI_E_GSS at once.
  */
 TABI_API tabi_socket tabi_accept(struct tabi_listener *listener, int timeout,
+    struct tabi_address *ret_peer, struct tabi_error *ret_error);
+/* The same as a stream, whatever protects it; NULL on failure. */
+TABI_API struct tabi_stream *tabi_accept_stream(struct tabi_listener *listener, int timeout,
     struct tabi_address *ret_peer, struct tabi_error *ret_error);
 TABI_API void tabi_listener_close(struct tabi_listener *listener);
 
 /*
  * UDP ASSOCIATE. Datagrams go straight to the last proxy's relay, not through the hops before it,
- * nor through TLS. Blocks until the proxy has agreed. NULL on failure.
+ * nor through TLS; where the last proxy agreed to GSS-API's protection, each is protected. Blocks
+ * until the proxy has agreed. NULL on failure.
  */
 struct tabi_udp;
 TABI_API struct tabi_udp *tabi_udp_open(
     const char *proxies, const struct tabi_options *options, struct tabi_error *ret_error);
 /* Sends a datagram to `to`, whose name the proxy looks up. It goes or is lost: 0 says that the
- * system took it. TABI_E_TOO_LONG beyond what fits, TABI_E_AGAIN, TABI_E_IO. */
+ * system took it. TABI_E_TOO_LONG beyond what fits, TABI_E_AGAIN, TABI_E_IO, TABI_E_GSS. */
 TABI_API int tabi_udp_send(
     struct tabi_udp *udp, const struct tabi_address *to, const void *data, size_t len);
 /*

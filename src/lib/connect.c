@@ -8,29 +8,19 @@
 #include "lib/error.h"
 #include "lib/os.h"
 
-static const char *const tls_is_not_for_sockets =
-    "behind TLS a socket alone is of no use: tabi_dial_new() hands the session over";
+/* The error of a call whose outcome would be a socket, where that is of no use. */
+static struct tabi_error socket_is_no_use(int code)
+{
+	return error_of_call(
+	    code, code == TABI_E_TLS
+		      ? "behind TLS a socket alone is of no use: take a stream"
+		      : "behind GSS-API's protection a socket alone is of no use: take a stream");
+}
 
 static void tell_failure(const struct tabi_dial *d, struct tabi_error *ret_error)
 {
 	if (ret_error)
 		tabi_dial_error(d, ret_error);
-}
-
-/* A dial whose outcome is a socket alone, or NULL. */
-static struct tabi_dial *new_plain(const char *proxies, enum tabi_command command, const char *host,
-    uint16_t port, const struct tabi_options *options, struct tabi_error *ret_error)
-{
-	struct tabi_dial *d = tabi_dial_new(proxies, command, host, port, options, ret_error);
-	struct tabi_error e;
-
-	if (d && dial_wants_tls(d)) {
-		e = error_of_call(TABI_E_TLS, tls_is_not_for_sockets);
-		error_tell(ret_error, &e);
-		tabi_dial_free(d);
-		d = NULL;
-	}
-	return d;
 }
 
 static tabi_socket take_blocking(struct tabi_dial *d)
@@ -46,17 +36,41 @@ static tabi_socket take_blocking(struct tabi_dial *d)
 tabi_socket tabi_connect(const char *proxies, const char *host, uint16_t port,
     const struct tabi_options *options, struct tabi_error *ret_error)
 {
-	struct tabi_dial *d = new_plain(proxies, TABI_CONNECT, host, port, options, ret_error);
+	struct tabi_dial *d = tabi_dial_new(proxies, TABI_CONNECT, host, port, options, ret_error);
 	tabi_socket fd = TABI_NO_SOCKET;
+	struct tabi_error e;
+	int code;
 
 	if (!d)
 		return fd;
-	if (dial_wait(d, -1) == 1)
+	code = dial_needs_stream(d);
+	if (code < 0) {
+		e = socket_is_no_use(code);
+		error_tell(ret_error, &e);
+	} else if (dial_wait(d, -1) == 1) {
 		fd = take_blocking(d);
-	else
+	} else {
 		tell_failure(d, ret_error);
+	}
 	tabi_dial_free(d);
 	return fd;
+}
+
+struct tabi_stream *tabi_stream_open(const char *proxies, const char *host, uint16_t port,
+    const struct tabi_options *options, struct tabi_error *ret_error)
+{
+	struct tabi_dial *d = tabi_dial_new(proxies, TABI_CONNECT, host, port, options, ret_error);
+	const struct tabi_error e = error_of_call(TABI_E_MEMORY, NULL);
+	struct tabi_stream *s = NULL;
+
+	if (!d)
+		return NULL;
+	if (dial_wait(d, -1) != 1)
+		tell_failure(d, ret_error);
+	else if (!(s = tabi_dial_take_stream(d)))
+		error_tell(ret_error, &e);
+	tabi_dial_free(d);
+	return s;
 }
 
 /* ---- BIND ---- */
@@ -77,7 +91,7 @@ struct tabi_listener *tabi_listen(const char *proxies, const char *host, uint16_
 		error_tell(ret_error, &e);
 		return NULL;
 	}
-	l->dial = new_plain(proxies, TABI_BIND, host, port, options, ret_error);
+	l->dial = tabi_dial_new(proxies, TABI_BIND, host, port, options, ret_error);
 	if (l->dial && dial_wait(l->dial, -1) == 1) {
 		tabi_dial_listens_at(l->dial, &l->address);
 		return l;
@@ -98,7 +112,8 @@ tabi_socket tabi_listener_fd(const struct tabi_listener *l)
 	return tabi_dial_fd(l->dial);
 }
 
-tabi_socket tabi_accept(struct tabi_listener *l, int timeout, struct tabi_address *ret_peer,
+/* Waits for the peer. Returns 0, or an error, which is told. */
+static int await_peer(struct tabi_listener *l, int timeout, struct tabi_address *ret_peer,
     struct tabi_error *ret_error)
 {
 	struct tabi_error e;
@@ -110,15 +125,43 @@ tabi_socket tabi_accept(struct tabi_listener *l, int timeout, struct tabi_addres
 	if (rc == 1) {
 		if (ret_peer)
 			tabi_dial_bound(l->dial, ret_peer);
-		return take_blocking(l->dial);
+		return 0;
 	}
 	tabi_dial_error(l->dial, &e);
 	if (rc == 0)
 		e = error_of_call(TABI_E_TIMEOUT, NULL);
 	else if (e.code == TABI_OK)
 		e = error_of_call(rc, NULL);
-	error_tell(ret_error, &e);
-	return TABI_NO_SOCKET;
+	return error_tell(ret_error, &e);
+}
+
+tabi_socket tabi_accept(struct tabi_listener *l, int timeout, struct tabi_address *ret_peer,
+    struct tabi_error *ret_error)
+{
+	const int code = dial_needs_stream(l->dial);
+	struct tabi_error e;
+
+	if (code < 0) {
+		e = socket_is_no_use(code);
+		error_tell(ret_error, &e);
+		return TABI_NO_SOCKET;
+	}
+	return await_peer(l, timeout, ret_peer, ret_error) == 0 ? take_blocking(l->dial)
+								: TABI_NO_SOCKET;
+}
+
+struct tabi_stream *tabi_accept_stream(struct tabi_listener *l, int timeout,
+    struct tabi_address *ret_peer, struct tabi_error *ret_error)
+{
+	const struct tabi_error e = error_of_call(TABI_E_MEMORY, NULL);
+	struct tabi_stream *s;
+
+	if (await_peer(l, timeout, ret_peer, ret_error) < 0)
+		return NULL;
+	s = tabi_dial_take_stream(l->dial);
+	if (!s)
+		error_tell(ret_error, &e);
+	return s;
 }
 
 void tabi_listener_close(struct tabi_listener *l)

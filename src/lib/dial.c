@@ -2,43 +2,65 @@
 /*
  * The machine over a socket that does not block.
  *
- * Theory of operation. A dial is in one of two phases: a connection to the first proxy is on its
- * way, or the machine talks over one. drive() does what the machine wants until that would block.
- * When the machine wants another connection the old one is closed, with whatever TLS was in it.
+ * Theory of operation. A dial talks to the proxies over its socket and the layers upon it, or does
+ * one of the things that are waited for otherwise (enum doing); go_on() does what the machine wants
+ * until that would block. What blocks in the system's libraries is a job (lib/job.h). When the
+ * machine wants another connection the old one is closed, with whatever layers it had.
  */
 #include "lib/dial.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/error.h"
+#include "lib/gsslayer.h"
+#include "lib/gsslogin.h"
+#include "lib/lookup.h"
 #include "lib/options.h"
 #include "lib/os.h"
+#include "lib/race.h"
+#include "lib/stream.h"
 
-#define ADDRESSES_MAX 16
 #define TIMEOUT_DEFAULT 30000
 #define PATIENCE_DEFAULT 10000
 #define NEVER UINT64_MAX
+/* An octet, wrapped or not. */
+#define GSS_LEVEL_TOKEN_MAX 1024
+
+enum doing {
+	TALKING,    /* what the machine wants; a socket is there unless it wants a connection */
+	LOOKING_UP, /* `job` is a lookup; the machine wants a connection or a name's addresses */
+	CONNECTING, /* `race` is on; the machine wants a connection */
+	INITIATING, /* `job` has the login; the machine wants a step of GSS-API's context */
+};
 
 struct tabi_dial {
 	struct tabi_machine *machine;
 	struct tabi_options options;
+	enum tabi_command command;
+	enum doing doing;
 	tabi_socket fd;
+	struct layer *top; /* NULL where there is no connection */
 	unsigned generation;
-	int events;
-	bool connecting;
-	bool handshaking; /* `tls` does not stand yet */
+	int events;       /* while it is talking */
+	bool handshaking; /* the TLS at the top does not stand yet */
 	bool taken;
-	void *tls;
+	struct job *job;
+	struct gsslogin *login; /* unless a job has it */
+	int protected_hop;      /* the last hop with which GSS-API's protection was agreed on; -1 */
+	struct race race;       /* its addresses are those of the first proxy */
 	uint64_t deadline;
-	uint64_t patience;                            /* the machine is taken for stalled then */
-	uint64_t attempt;                             /* the next address is tried then */
-	struct tabi_address addresses[ADDRESSES_MAX]; /* of the first proxy; 0: not looked up yet */
-	int n_addresses, at;
+	uint64_t patience; /* the machine is taken for stalled then */
+	int said_code;     /* the error to which `said` belongs */
+	char said[160];
 };
+
+_Static_assert(GSSAPI_SAID_MAX <= sizeof(((struct tabi_dial *)0)->said), "a sentence of GSS-API");
+_Static_assert(LOOKUP_SAID_MAX <= sizeof(((struct tabi_dial *)0)->said), "one of the resolver");
+_Static_assert(LOOKUP_ADDRESSES_MAX <= RACE_MAX, "all of them can be tried");
 
 /* ---- making one ---- */
 
@@ -82,16 +104,42 @@ static int ask_credentials(struct tabi_dial *d, struct tabi_error *e)
 	return 0;
 }
 
-int dial_wants_tls(const struct tabi_dial *d)
+static bool wants_tls(const struct tabi_dial *d)
 {
 	char url[400];
 
 	for (int hop = 0; hop < tabi_hops(d->machine); hop++) {
 		tabi_hop_url(d->machine, hop, url, sizeof(url));
 		if (strncmp(url, "https:", 6) == 0 || strncmp(url, "socks5+tls:", 11) == 0)
-			return 1;
+			return true;
 	}
-	return 0;
+	return false;
+}
+
+int dial_needs_stream(const struct tabi_dial *d)
+{
+	if (wants_tls(d))
+		return TABI_E_TLS;
+	return d->options.gss != TABI_GSS_OFF && d->options.gss != TABI_GSS_CLEAR ? TABI_E_GSS : 0;
+}
+
+/* What is asked for and not there is told before anything is sent. */
+static int check_libraries(struct tabi_dial *d, struct tabi_error *e)
+{
+	char said[GSSAPI_SAID_MAX];
+	int code = TABI_OK;
+
+	if (wants_tls(d) && !d->options.tls) {
+		*e = error_of_call(TABI_E_TLS, "a proxy wants it, and options.tls has none");
+		return e->code;
+	}
+	if (d->options.gss != TABI_GSS_OFF)
+		code = gssapi_load(said);
+	if (code < 0) {
+		*e = error_of_call(code, NULL);
+		error_say(e, said);
+	}
+	return code;
 }
 
 static int start(struct tabi_dial *d, const char *proxies, enum tabi_command command,
@@ -109,13 +157,12 @@ static int start(struct tabi_dial *d, const char *proxies, enum tabi_command com
 		free(memory);
 		return e->code;
 	}
-	if (dial_wants_tls(d) && !d->options.tls) {
-		*e = error_of_call(TABI_E_TLS, "a proxy wants it, and options.tls has none");
-		return e->code;
-	}
-	code = ask_credentials(d, e);
+	code = check_libraries(d, e);
+	if (code == 0)
+		code = ask_credentials(d, e);
 	if (code < 0)
 		return code;
+	d->command = command;
 	code = tabi_machine_start(d->machine, command, host, port);
 	*e = error_of_call(code, "neither a host name nor an address, or no command");
 	return code;
@@ -132,14 +179,12 @@ struct tabi_dial *tabi_dial_new(const char *proxies, enum tabi_command command, 
 		goto failed;
 	}
 	d->fd = TABI_NO_SOCKET;
+	d->protected_hop = -1;
 	if (options_take(options, &d->options, &e.why) != 0)
 		goto failed;
 	e.why = "no proxy was named, neither in the call nor in TABI_PROXY or ALL_PROXY";
 	proxies = find_proxies(proxies);
 	if (!proxies)
-		goto failed;
-	e.why = "GSS-API is for the machine alone";
-	if (d->options.gss != TABI_GSS_OFF)
 		goto failed;
 	e = error_of_call(TABI_E_IO, NULL);
 	e.error_number = -os_start();
@@ -153,14 +198,22 @@ failed:
 	return NULL;
 }
 
+/* Ends all that goes on, and the connection. */
 static void hang_up(struct tabi_dial *d)
 {
-	if (d->tls)
-		d->options.tls->free(d->tls);
-	d->tls = NULL;
+	job_leave(d->job);
+	d->job = NULL;
+	gsslogin_free(d->login);
+	d->login = NULL;
+	race_stop(&d->race);
+	layer_free(d->top);
+	d->top = NULL;
 	if (d->fd != TABI_NO_SOCKET)
 		os_close(d->fd);
 	d->fd = TABI_NO_SOCKET;
+	d->protected_hop = -1;
+	d->handshaking = false;
+	d->doing = TALKING;
 }
 
 void tabi_dial_free(struct tabi_dial *d)
@@ -173,26 +226,112 @@ void tabi_dial_free(struct tabi_dial *d)
 	free(d);
 }
 
+/* The sentence of a library, for the error that comes of it. */
+static void keep_said(struct tabi_dial *d, int code, const char *said)
+{
+	d->said_code = code;
+	snprintf(d->said, sizeof(d->said), "%s", said);
+}
+
+static void give_up(struct tabi_dial *d, int code, int error_number, const char *said)
+{
+	keep_said(d, code, said);
+	tabi_give_up(d->machine, code, error_number);
+}
+
 /* ---- names ---- */
 
-static int look_up(const struct tabi_dial *d, const char *host, struct tabi_address *ret_addresses)
+/* Those that are known without the system: returns how many, -1 where it has to be asked. */
+static int known_addresses(
+    const struct tabi_dial *d, const char *host, struct tabi_address *ret_addresses)
 {
 	int n;
 
 	if (tabi_address_set(ret_addresses, host, 0) == 0 && ret_addresses->family != TABI_NAME)
 		return 1;
-	n = d->options.resolve
-		? d->options.resolve(d->options.user, host, ret_addresses, ADDRESSES_MAX)
-		: os_resolve(host, ret_addresses, ADDRESSES_MAX);
-	return n < ADDRESSES_MAX ? n : ADDRESSES_MAX;
+	if (!d->options.resolve)
+		return -1;
+	n = d->options.resolve(d->options.user, host, ret_addresses, LOOKUP_ADDRESSES_MAX);
+	if (n < 0)
+		return 0;
+	return n < LOOKUP_ADDRESSES_MAX ? n : LOOKUP_ADDRESSES_MAX;
 }
 
-static void resolve(struct tabi_dial *d)
+/* The addresses are of the name that the machine asks for, or the first proxy's, to which it still
+ * wants a connection then. */
+static void take_addresses(struct tabi_dial *d, const struct tabi_address *addresses, int n)
 {
-	struct tabi_address found[ADDRESSES_MAX];
-	int n = look_up(d, tabi_asked_name(d->machine), found);
+	if (tabi_step(d->machine) == TABI_WANT_RESOLVE)
+		tabi_resolved(d->machine, addresses, (size_t)n);
+	else if (n == 0)
+		tabi_give_up(d->machine, TABI_E_RESOLVE, 0);
+	else
+		race_set(&d->race, addresses, n, tabi_hop_port(d->machine, 0));
+}
 
-	tabi_resolved(d->machine, found, n > 0 ? (size_t)n : 0);
+static void look_up(struct tabi_dial *d, const char *host)
+{
+	struct tabi_address found[LOOKUP_ADDRESSES_MAX];
+	const int n = known_addresses(d, host, found);
+	int err;
+
+	if (n >= 0) {
+		take_addresses(d, found, n);
+		return;
+	}
+	err = lookup_start(&d->job, host);
+	if (err < 0) {
+		give_up(d, TABI_E_RESOLVE, -err, "no thread for it");
+		return;
+	}
+	d->doing = LOOKING_UP;
+	d->generation++;
+}
+
+/* What is wanted then is looked at again: in a child of fork() the look-up is. */
+static bool finish_look_up(struct tabi_dial *d)
+{
+	const int over = job_is_over(d->job);
+	struct lookup *l;
+
+	if (over == 0)
+		return false;
+	d->doing = TALKING;
+	d->generation++;
+	if (over < 0) {
+		job_leave(d->job);
+		d->job = NULL;
+		return true;
+	}
+	l = lookup_take(d->job);
+	d->job = NULL;
+	keep_said(d, TABI_E_RESOLVE, l->said);
+	take_addresses(d, l->found, l->n);
+	free(l);
+	return true;
+}
+
+int dial_look_up(struct tabi_dial *d, const char *host, struct tabi_address *ret_addresses)
+{
+	int n = known_addresses(d, host, ret_addresses);
+	struct lookup *l;
+	struct job *job;
+	struct os_wait w;
+
+	if (n >= 0 || lookup_start(&job, host) < 0)
+		return n > 0 ? n : 0;
+	w = (struct os_wait){.fd = job_fd(job), .events = TABI_READABLE};
+	while (job_is_over(job) == 0 && os_now() < d->deadline)
+		(void)os_wait(&w, 1, os_timeout(os_now(), d->deadline));
+	if (job_is_over(job) != 1) {
+		job_leave(job);
+		return 0;
+	}
+	l = lookup_take(job);
+	n = l->n;
+	memcpy(ret_addresses, l->found, sizeof(l->found));
+	free(l);
+	return n;
 }
 
 /* A proxy that is slow is not one that has stumbled, and to ask it again has the target connected
@@ -206,112 +345,78 @@ static void be_patient(struct tabi_dial *d)
 
 /* ---- the connection to the first proxy ---- */
 
-/* A share of what is left for each address that is, but enough for a lost packet. */
-static uint64_t attempt_ends(const struct tabi_dial *d)
-{
-	const uint64_t now = os_now(), least = 3500;
-	const uint64_t left = d->deadline > now ? d->deadline - now : 0;
-	uint64_t share;
-
-	if (d->deadline == NEVER || d->at + 1 >= d->n_addresses)
-		return d->at + 1 >= d->n_addresses ? NEVER : now + 10000;
-	share = left / (uint64_t)(d->n_addresses - d->at);
-	return now + (share > least ? share : least);
-}
-
-/* The next address to which a connection can be begun. */
-static void connect_next(struct tabi_dial *d, int err)
-{
-	for (; d->at < d->n_addresses; d->at++) {
-		d->addresses[d->at].port = tabi_hop_port(d->machine, 0);
-		err = os_connect(&d->addresses[d->at], &d->fd);
-		if (err < 0)
-			continue;
-		d->generation++;
-		d->connecting = true;
-		d->attempt = attempt_ends(d);
-		return;
-	}
-	tabi_give_up(d->machine, err == 0 ? TABI_E_RESOLVE : TABI_E_CONNECT, -err);
-}
-
 /* A proxy that is asked again is asked at the address where it was. */
 static void connect_first(struct tabi_dial *d)
 {
 	hang_up(d);
-	if (d->n_addresses == 0) {
-		d->n_addresses = look_up(d, tabi_hop_host(d->machine, 0), d->addresses);
-		d->at = 0;
+	if (d->race.n == 0) {
+		look_up(d, tabi_hop_host(d->machine, 0));
+		return;
 	}
-	connect_next(d, 0);
-}
-
-static void connect_failed(struct tabi_dial *d, int err)
-{
-	d->connecting = false;
-	hang_up(d);
-	d->at++;
-	connect_next(d, err);
+	race_start(&d->race);
+	d->doing = CONNECTING;
+	d->generation++;
 }
 
 /* Returns false where it has to wait. */
 static bool finish_connecting(struct tabi_dial *d)
 {
-	struct os_wait w = {.fd = d->fd, .events = TABI_WRITABLE};
-	int err;
+	const unsigned changes = d->race.changes;
+	const int rc = race_step(&d->race, &d->fd);
 
-	d->events = TABI_WRITABLE;
-	if (os_wait(&w, 1, 0) <= 0) {
-		if (os_now() < d->attempt)
-			return false;
-		connect_failed(d, -ETIMEDOUT);
+	d->generation += d->race.changes - changes;
+	if (rc == 0)
+		return false;
+	d->doing = TALKING;
+	d->generation++;
+	if (rc < 0) {
+		race_stop(&d->race);
+		tabi_give_up(d->machine, TABI_E_CONNECT, -rc);
 		return true;
 	}
-	err = os_connected(d->fd);
-	if (err < 0) {
-		connect_failed(d, err);
-		return true;
-	}
-	d->connecting = false;
+	d->top = layer_of_socket(d->fd);
 	be_patient(d);
-	tabi_connected(d->machine);
+	if (d->top)
+		tabi_connected(d->machine);
+	else
+		tabi_give_up(d->machine, TABI_E_MEMORY, 0);
 	return true;
 }
 
 /* ---- talking ---- */
 
-static void broke(struct tabi_dial *d, int err)
+/* `n` is what a layer said that moved nothing, or cannot go on. */
+static void broke(struct tabi_dial *d, long n)
 {
+	const struct layer *fault = layer_at_fault(d->top);
+
 	if (tabi_may_stall(d->machine))
 		tabi_stalled(d->machine);
+	else if (n == TABI_IO_END && layer_is_bare(d->top))
+		tabi_input_end(d->machine);
 	else
-		tabi_give_up(d->machine, d->tls ? TABI_E_TLS : TABI_E_IO, -err);
+		give_up(d, fault->ops->code, fault->error_number, fault->why ? fault->why : "");
 }
 
 /* What a call said that moved nothing. Returns false where it has to wait. */
-static bool stopped(struct tabi_dial *d, long n, int events)
+static bool stopped(struct tabi_dial *d, long n)
 {
-	if (d->tls && n == TABI_IO_READ)
-		d->events = TABI_READABLE;
-	else if (d->tls && n == TABI_IO_WRITE)
-		d->events = TABI_WRITABLE;
-	else if (!d->tls && n == -EAGAIN)
-		d->events = events;
-	else {
-		broke(d, d->tls ? 0 : (int)n);
-		return true;
+	if (n == TABI_IO_READ || n == TABI_IO_WRITE) {
+		d->events = n == TABI_IO_READ ? TABI_READABLE : TABI_WRITABLE;
+		return false;
 	}
-	return false;
+	broke(d, n);
+	return true;
 }
 
 static bool send_some(struct tabi_dial *d)
 {
 	size_t len;
 	const void *data = tabi_output(d->machine, &len);
-	long n = d->tls ? d->options.tls->send(d->tls, data, len) : os_send(d->fd, data, len);
+	long n = layer_send(d->top, data, len);
 
 	if (n <= 0)
-		return stopped(d, n, TABI_WRITABLE);
+		return stopped(d, n);
 	tabi_wrote(d->machine, (size_t)n);
 	be_patient(d);
 	return true;
@@ -324,15 +429,27 @@ static bool peeks(const struct tabi_dial *d)
 	char url[8];
 
 	tabi_hop_url(d->machine, tabi_hop(d->machine), url, sizeof(url));
-	return !d->tls && strncmp(url, "http:", 5) == 0;
+	return layer_is_bare(d->top) && strncmp(url, "http:", 5) == 0;
 }
 
 static long receive_wanted(struct tabi_dial *d, unsigned char *buf, size_t cap)
 {
-	size_t want = tabi_wanted(d->machine);
+	const size_t want = tabi_wanted(d->machine);
 
-	want = want < cap ? want : cap;
-	return d->tls ? d->options.tls->receive(d->tls, buf, want) : os_receive(d->fd, buf, want);
+	return layer_receive(d->top, buf, want < cap ? want : cap);
+}
+
+/* Of a bare socket. */
+static long peek(struct tabi_dial *d, unsigned char *buf, size_t cap)
+{
+	const long n = os_peek(d->fd, buf, cap);
+
+	if (n >= 0)
+		return n;
+	if (n == -EAGAIN)
+		return TABI_IO_READ;
+	d->top->error_number = (int)-n;
+	return TABI_IO_BROKEN;
 }
 
 /* They are there, so that as many come. */
@@ -341,7 +458,7 @@ static bool take_from_peeked(struct tabi_dial *d, unsigned char *buf, size_t n)
 	const size_t taken = tabi_input(d->machine, buf, n);
 
 	if (os_receive(d->fd, buf, taken) != (long)taken)
-		broke(d, 0);
+		broke(d, TABI_IO_BROKEN);
 	return true;
 }
 
@@ -349,10 +466,10 @@ static bool receive_some(struct tabi_dial *d)
 {
 	unsigned char buf[1024];
 	const bool peeked = peeks(d);
-	long n = peeked ? os_peek(d->fd, buf, sizeof(buf)) : receive_wanted(d, buf, sizeof(buf));
+	long n = peeked ? peek(d, buf, sizeof(buf)) : receive_wanted(d, buf, sizeof(buf));
 
 	if (n < 0)
-		return stopped(d, n, TABI_READABLE);
+		return stopped(d, n);
 	if (n == 0) {
 		tabi_input_end(d->machine);
 		return true;
@@ -364,30 +481,161 @@ static bool receive_some(struct tabi_dial *d)
 	return true;
 }
 
-/* A session is inside the one before; `tls` is the innermost. Its handshake is all that happens
- * until it stands. */
-static bool start_tls(struct tabi_dial *d)
+/* ---- layers ---- */
+
+/* `layer` is of the hop that is spoken to. Returns false without memory, and then it gives up. */
+static bool put_on_top(struct tabi_dial *d, struct layer *layer)
+{
+	if (!layer) {
+		tabi_give_up(d->machine, TABI_E_MEMORY, 0);
+		return false;
+	}
+	layer->hop = tabi_hop(d->machine);
+	tabi_hop_url(d->machine, layer->hop, layer->proxy, sizeof(layer->proxy));
+	d->top = layer;
+	return true;
+}
+
+/* A session is inside the one before. Returns NULL where it gives up. */
+static struct layer *new_tls(struct tabi_dial *d)
 {
 	const struct tabi_tls *tls = d->options.tls;
-	const char *host = tabi_hop_host(d->machine, tabi_hop(d->machine));
-	void *session;
+	struct layer *layer;
+	void *session, *below = layer_tls_session(d->top);
+
+	if (!below && !layer_is_bare(d->top)) {
+		give_up(d, TABI_E_TLS, 0, "options.tls cannot be inside of GSS-API's protection");
+		return NULL;
+	}
+	session =
+	    tls->start(tls->user, d->fd, below, tabi_hop_host(d->machine, tabi_hop(d->machine)));
+	if (!session) {
+		tabi_give_up(d->machine, TABI_E_TLS, 0);
+		return NULL;
+	}
+	layer = layer_of_tls(tls, session, d->top);
+	if (!layer)
+		tls->free(session);
+	return put_on_top(d, layer) ? layer : NULL;
+}
+
+/* Its handshake is all that happens until it stands. */
+static bool start_tls(struct tabi_dial *d)
+{
 	int rc;
 
-	if (!d->handshaking) {
-		session = tls->start(tls->user, d->fd, d->tls, host);
-		if (!session) {
-			tabi_give_up(d->machine, TABI_E_TLS, 0);
-			return true;
-		}
-		d->tls = session;
-		d->handshaking = true;
-	}
-	rc = tls->handshake(d->tls);
+	if (!d->handshaking && !new_tls(d))
+		return true;
+	d->handshaking = true;
+	rc = d->options.tls->handshake(layer_tls_session(d->top));
 	if (rc != 1)
-		return stopped(d, rc, 0);
+		return stopped(d, rc);
 	d->handshaking = false;
 	tabi_tls_started(d->machine);
 	return true;
+}
+
+/* ---- GSS-API (RFC 1961) ---- */
+
+static void begin_context(struct tabi_dial *d)
+{
+	const int hop = tabi_hop(d->machine);
+	const char *service = d->options.gss_service ? d->options.gss_service : "rcmd";
+	const void *token;
+	size_t len;
+	int err = -ENOMEM;
+
+	token = tabi_gss_token(d->machine, &len);
+	if (!d->login)
+		d->login = gsslogin_new(service, tabi_hop_host(d->machine, hop),
+		    d->command == TABI_UDP && hop + 1 == tabi_hops(d->machine));
+	if (d->login)
+		err = gsslogin_begin(d->login, &d->job, token, len);
+	if (err < 0) {
+		give_up(d, TABI_E_GSS, -err, "no thread for it");
+		return;
+	}
+	d->login = NULL;
+	d->doing = INITIATING;
+	d->generation++;
+}
+
+static bool finish_context(struct tabi_dial *d)
+{
+	const int over = job_is_over(d->job);
+	const void *token;
+	size_t len;
+	int rc;
+
+	if (over == 0)
+		return false;
+	d->doing = TALKING;
+	d->generation++;
+	if (over < 0) {
+		job_leave(d->job);
+		d->job = NULL;
+		give_up(d, TABI_E_GSS, 0, "the login was in progress when fork() was called");
+		return true;
+	}
+	d->login = gsslogin_take(d->job);
+	d->job = NULL;
+	be_patient(d);
+	rc = gsslogin_result(d->login, &token, &len);
+	if (rc < 0)
+		give_up(d, TABI_E_GSS, 0, gsslogin_said(d->login));
+	else
+		(void)tabi_gss_context(d->machine, rc == 1, token, len);
+	return true;
+}
+
+static void ask_level(struct tabi_dial *d)
+{
+	const unsigned char octet = tabi_gss_octet(d->machine);
+	unsigned char token[GSS_LEVEL_TOKEN_MAX] = {octet};
+	size_t len = 1;
+
+	if (!(d->options.flags & TABI_GSS_NEC) && gssapi_wrap(gsslogin_context(d->login), false,
+						      &octet, 1, token, sizeof(token), &len) < 0)
+		give_up(d, TABI_E_GSS, 0, "the level of protection cannot be wrapped");
+	else
+		(void)tabi_gss_level(d->machine, token, len);
+}
+
+/* From here on everything is in frames, where that was agreed on. */
+static void take_level(struct tabi_dial *d)
+{
+	unsigned char octets[GSS_LEVEL_TOKEN_MAX];
+	const int hop = tabi_hop(d->machine);
+	const void *token;
+	size_t len;
+	bool genuine;
+	int level;
+
+	token = tabi_gss_token(d->machine, &len);
+	genuine = len <= sizeof(octets);
+	if (genuine && (d->options.flags & TABI_GSS_NEC))
+		memcpy(octets, token, len);
+	else if (genuine)
+		genuine = gssapi_unwrap(gsslogin_context(d->login), false, false, token, len,
+			      octets, sizeof(octets), &len) == 0;
+	level = tabi_gss_answer(d->machine, genuine ? octets : NULL, len);
+	if (level > 0) {
+		struct gss_ctx_id_struct *context = gsslogin_take_context(d->login);
+		struct layer *layer = gsslayer_new(context, level == 2, d->top);
+
+		if (!layer)
+			gssapi_context_free(context);
+		if (put_on_top(d, layer))
+			d->protected_hop = hop;
+	}
+	gsslogin_free(d->login);
+	d->login = NULL;
+}
+
+struct layer *dial_protects_datagrams(const struct tabi_dial *d)
+{
+	return d->protected_hop >= 0 && d->protected_hop + 1 == tabi_hops(d->machine) ? d->top
+										      : NULL;
 }
 
 /* ---- stepping ---- */
@@ -395,8 +643,12 @@ static bool start_tls(struct tabi_dial *d)
 /* Does the one thing that is wanted. Returns false where it has to wait, or is over. */
 static bool go_on(struct tabi_dial *d)
 {
-	if (d->connecting)
+	if (d->doing == LOOKING_UP)
+		return finish_look_up(d);
+	if (d->doing == CONNECTING)
 		return finish_connecting(d);
+	if (d->doing == INITIATING)
+		return finish_context(d);
 	switch (tabi_step(d->machine)) {
 	case TABI_WANT_CONNECTION:
 		connect_first(d);
@@ -406,13 +658,19 @@ static bool go_on(struct tabi_dial *d)
 	case TABI_WANT_READ:
 		return receive_some(d);
 	case TABI_WANT_RESOLVE:
-		resolve(d);
+		look_up(d, tabi_asked_name(d->machine));
 		return true;
 	case TABI_WANT_TLS:
 		return start_tls(d);
 	case TABI_WANT_GSS_CONTEXT:
+		begin_context(d);
+		return true;
 	case TABI_WANT_GSS_LEVEL:
+		ask_level(d);
+		return true;
 	case TABI_WANT_GSS_ANSWER:
+		take_level(d);
+		return true;
 	case TABI_DONE:
 	case TABI_FAILED:
 		break;
@@ -431,12 +689,10 @@ static void watch_clock(struct tabi_dial *d)
 {
 	const uint64_t now = os_now();
 
-	if (now >= d->deadline) {
-		d->connecting = false;
+	if (now >= d->deadline)
 		tabi_give_up(d->machine, TABI_E_TIMEOUT, ETIMEDOUT);
-	} else if (!d->connecting && now >= d->patience && tabi_may_stall(d->machine)) {
+	else if (d->doing == TALKING && now >= d->patience && tabi_may_stall(d->machine))
 		tabi_stalled(d->machine);
-	}
 }
 
 int tabi_dial_step(struct tabi_dial *d)
@@ -450,8 +706,8 @@ int tabi_dial_step(struct tabi_dial *d)
 			;
 		if (!is_over(d))
 			watch_clock(d);
-		/* It may want another connection now. */
-	} while (tabi_step(d->machine) == TABI_WANT_CONNECTION && !d->connecting);
+		/* It may want another connection now, or have failed. */
+	} while (tabi_step(d->machine) == TABI_WANT_CONNECTION && d->doing == TALKING);
 	if (tabi_step(d->machine) == TABI_DONE)
 		return 1;
 	tabi_machine_error(d->machine, &e);
@@ -462,12 +718,24 @@ int tabi_dial_step(struct tabi_dial *d)
 
 tabi_socket tabi_dial_fd(const struct tabi_dial *d)
 {
-	return d->taken ? TABI_NO_SOCKET : d->fd;
+	int events;
+
+	if (d->taken)
+		return TABI_NO_SOCKET;
+	if (d->job)
+		return job_fd(d->job);
+	return d->doing == CONNECTING ? race_fd(&d->race, &events) : d->fd;
 }
 
 int tabi_dial_events(const struct tabi_dial *d)
 {
-	return d->events;
+	int events = d->events;
+
+	if (d->job)
+		return TABI_READABLE;
+	if (d->doing == CONNECTING)
+		(void)race_fd(&d->race, &events);
+	return events;
 }
 
 unsigned tabi_dial_generation(const struct tabi_dial *d)
@@ -478,27 +746,33 @@ unsigned tabi_dial_generation(const struct tabi_dial *d)
 int tabi_dial_timeout(const struct tabi_dial *d)
 {
 	const enum tabi_want want = tabi_step(d->machine);
-	const uint64_t now = os_now();
 	uint64_t next = d->deadline;
 
+	if (d->doing == CONNECTING && race_next(&d->race) < next)
+		next = race_next(&d->race);
+	if (d->doing != TALKING)
+		return os_timeout(os_now(), next);
 	/* Nothing has been begun that could be waited for. */
-	if (!d->connecting && (want == TABI_WANT_CONNECTION || want == TABI_WANT_RESOLVE))
+	if (want == TABI_WANT_CONNECTION || want == TABI_WANT_RESOLVE)
 		return 0;
-	if (d->connecting && d->attempt < next)
-		next = d->attempt;
-	if (!d->connecting && tabi_may_stall(d->machine) && d->patience < next)
+	if (tabi_may_stall(d->machine) && d->patience < next)
 		next = d->patience;
-	if (next == NEVER)
-		return -1;
-	if (next <= now)
-		return 0;
-	return next - now < INT_MAX ? (int)(next - now) : INT_MAX;
+	return os_timeout(os_now(), next);
+}
+
+/* All of a race's sockets, where the system has nothing that stands for them. */
+static int list_waits(const struct tabi_dial *d, struct os_wait *ret_waits)
+{
+	if (d->doing == CONNECTING)
+		return race_waits(&d->race, ret_waits);
+	ret_waits[0] = (struct os_wait){.fd = tabi_dial_fd(d), .events = tabi_dial_events(d)};
+	return 1;
 }
 
 int dial_wait(struct tabi_dial *d, int timeout)
 {
 	const uint64_t end = after(timeout, 0);
-	struct os_wait w;
+	struct os_wait waits[OS_WAITS_MAX];
 	int rc, ms;
 
 	while ((rc = tabi_dial_step(d)) == 0) {
@@ -509,8 +783,7 @@ int dial_wait(struct tabi_dial *d, int timeout)
 		ms = tabi_dial_timeout(d);
 		if (end != NEVER && (ms < 0 || end - now < (uint64_t)ms))
 			ms = (int)(end - now);
-		w = (struct os_wait){.fd = d->fd, .events = d->events};
-		if (os_wait(&w, 1, ms) < 0)
+		if (os_wait(waits, list_waits(d, waits), ms) < 0)
 			return TABI_E_IO;
 	}
 	return rc;
@@ -518,25 +791,44 @@ int dial_wait(struct tabi_dial *d, int timeout)
 
 /* ---- what came of it ---- */
 
-tabi_socket tabi_dial_take(struct tabi_dial *d)
+static bool can_be_taken(const struct tabi_dial *d)
+{
+	return !d->taken && tabi_step(d->machine) == TABI_DONE && d->top;
+}
+
+static tabi_socket take_socket(struct tabi_dial *d)
 {
 	const tabi_socket fd = d->fd;
 
-	if (d->taken || tabi_step(d->machine) != TABI_DONE)
-		return TABI_NO_SOCKET;
 	d->taken = true;
 	d->fd = TABI_NO_SOCKET;
 	return fd;
 }
 
+/* The layers are freed with the dial, unless the session in them is taken. */
+tabi_socket tabi_dial_take(struct tabi_dial *d)
+{
+	if (!can_be_taken(d) || !layer_is_tls_alone(d->top))
+		return TABI_NO_SOCKET;
+	return take_socket(d);
+}
+
 void *tabi_dial_take_tls(struct tabi_dial *d)
 {
-	void *tls = d->tls;
-
-	if (tabi_step(d->machine) != TABI_DONE)
+	if (tabi_step(d->machine) != TABI_DONE || !layer_is_tls_alone(d->top))
 		return NULL;
-	d->tls = NULL;
-	return tls;
+	return layer_take_tls(d->top);
+}
+
+struct tabi_stream *tabi_dial_take_stream(struct tabi_dial *d)
+{
+	struct tabi_stream *s = can_be_taken(d) ? stream_new(d->fd, d->top) : NULL;
+
+	if (!s)
+		return NULL;
+	(void)take_socket(d);
+	d->top = NULL;
+	return s;
 }
 
 void tabi_dial_bound(const struct tabi_dial *d, struct tabi_address *ret_address)
@@ -565,4 +857,6 @@ int tabi_dial_await_peer(struct tabi_dial *d, int timeout)
 void tabi_dial_error(const struct tabi_dial *d, struct tabi_error *ret_error)
 {
 	tabi_machine_error(d->machine, ret_error);
+	if (ret_error->code != TABI_OK && ret_error->code == d->said_code)
+		error_say(ret_error, d->said);
 }

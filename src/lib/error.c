@@ -21,6 +21,19 @@ int error_tell(struct tabi_error *ret, const struct tabi_error *error)
 	return error->code;
 }
 
+/* KDCs and servers of names have a say in these sentences. */
+void error_say(struct tabi_error *error, const char *said)
+{
+	size_t n = 0;
+
+	for (; said[n] && n + 1 < sizeof(error->said); n++) {
+		const unsigned char c = (unsigned char)said[n];
+
+		error->said[n] = c < 0x20 || c == 0x7f ? '?' : said[n];
+	}
+	error->said[n] = '\0';
+}
+
 int error_code(int err)
 {
 	static const struct {
@@ -172,6 +185,8 @@ static void details(const struct tabi_error *e, char *buf, size_t cap)
 	buf[0] = '\0';
 	if (e->why)
 		snprintf(buf, cap, ": %s", e->why);
+	else if (e->said[0])
+		snprintf(buf, cap, ": %s", e->said);
 	else if (e->code == TABI_E_REFUSED)
 		snprintf(buf, cap, ": %s (reply %d)", reply_text(e->detail, e->reply), e->reply);
 	else if ((e->code == TABI_E_CONNECT || e->code == TABI_E_IO) && e->error_number != 0)

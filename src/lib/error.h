@@ -14,6 +14,9 @@ int error_code(int err);
 /* What connect() would have said to a proxy's refusal. `scheme` is an enum url_scheme. */
 int error_number_of_reply(int scheme, int reply);
 
+/* Puts a library's sentence into the error, with nothing in it that a terminal could mind. */
+void error_say(struct tabi_error *error, const char *said);
+
 /* Into `*ret`, which may be NULL. Returns the code. */
 int error_tell(struct tabi_error *ret, const struct tabi_error *error);
 

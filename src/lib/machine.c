@@ -111,6 +111,11 @@ static void write_host(const struct addr *addr, char host[static HOST_MAX])
 		memcpy(host, addr->name, addr->name_len);
 }
 
+static bool speaks_socks5(enum url_scheme scheme)
+{
+	return scheme == URL_SOCKS5 || scheme == URL_SOCKS5H || scheme == URL_SOCKS5_TLS;
+}
+
 static int read_proxies(struct tabi_machine *m, const char *proxies, struct tabi_error *e)
 {
 	int n = url_parse_chain(proxies, strlen(proxies), m->hops, m->n_hops, &e->why, &e->at);
@@ -119,6 +124,9 @@ static int read_proxies(struct tabi_machine *m, const char *proxies, struct tabi
 		return TABI_E_ARGUMENT;
 	for (size_t i = 0; i < m->n_hops; i++)
 		write_host(&m->hops[i].proxy, m->hosts[i]);
+	e->why = "TABI_GSS_ONLY is about the last proxy, which does not speak SOCKS5";
+	if ((m->options.flags & TABI_GSS_ONLY) && !speaks_socks5(m->hops[m->n_hops - 1].scheme))
+		return TABI_E_ARGUMENT;
 	return 0;
 }
 
@@ -320,6 +328,8 @@ static void begin(struct tabi_machine *m)
 	if (m->options.gss != TABI_GSS_OFF)
 		connect_use_gss(
 		    &m->c, levels[m->options.gss], (m->options.flags & TABI_GSS_NEC) != 0);
+	if (m->options.flags & TABI_GSS_ONLY)
+		connect_demand_gss(&m->c);
 	if (m->options.flags & TABI_ONE_FLIGHT)
 		early |= CONNECT_EARLY_REQUEST;
 	if (m->options.flags & TABI_EARLY_STREAM)

@@ -6,7 +6,7 @@
 
 #define KNOWN_FLAGS                                                                                \
 	((unsigned)TABI_ONE_FLIGHT | (unsigned)TABI_EARLY_STREAM | (unsigned)TABI_NO_RETRY |       \
-	    (unsigned)TABI_GSS_NEC)
+	    (unsigned)TABI_GSS_NEC | (unsigned)TABI_GSS_ONLY)
 
 static const char *fault_of(const struct tabi_options *o)
 {
@@ -16,6 +16,8 @@ static const char *fault_of(const struct tabi_options *o)
 		return "options.names is none of enum tabi_names";
 	if (o->gss < TABI_GSS_OFF || o->gss > TABI_GSS_CLEAR)
 		return "options.gss is none of enum tabi_gss";
+	if ((o->flags & TABI_GSS_ONLY) && o->gss == TABI_GSS_OFF)
+		return "TABI_GSS_ONLY without options.gss leaves nothing to offer";
 	if (o->payload_len > 0 && !o->payload)
 		return "options.payload is NULL and its length is not 0";
 	return NULL;

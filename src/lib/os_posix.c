@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -72,14 +73,18 @@ static bool from_sockaddr(const void *sa, struct tabi_address *ret)
 	return true;
 }
 
-int os_resolve(const char *host, struct tabi_address *ret_addresses, int cap)
+int os_resolve(
+    const char *host, struct tabi_address *ret_addresses, int cap, char *said, size_t said_cap)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 	struct addrinfo *list, *a;
-	int n = 0;
+	int n = 0, err = getaddrinfo(host, NULL, &hints, &list);
 
-	if (getaddrinfo(host, NULL, &hints, &list) != 0)
+	said[0] = '\0';
+	if (err != 0) {
+		snprintf(said, said_cap, "%s", gai_strerror(err));
 		return 0;
+	}
 	for (a = list; a && n < cap; a = a->ai_next)
 		n += from_sockaddr(a->ai_addr, &ret_addresses[n]);
 	freeaddrinfo(list);
@@ -193,6 +198,11 @@ long os_receive(tabi_socket fd, void *data, size_t cap)
 long os_peek(tabi_socket fd, void *data, size_t cap)
 {
 	return result_of(recv(fd, data, cap, MSG_PEEK));
+}
+
+int os_shutdown(tabi_socket fd)
+{
+	return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno;
 }
 
 int os_udp(const struct tabi_address *to, tabi_socket *ret_fd)

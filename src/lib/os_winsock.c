@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <winsock2.h>
 #include <ws2tcpip.h>
@@ -104,14 +105,21 @@ static bool from_sockaddr(const void *sa, struct tabi_address *ret)
 	return true;
 }
 
-int os_resolve(const char *host, struct tabi_address *ret_addresses, int cap)
+int os_resolve(
+    const char *host, struct tabi_address *ret_addresses, int cap, char *said, size_t said_cap)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 	struct addrinfo *list, *a;
-	int n = 0;
+	int n = 0, err = getaddrinfo(host, NULL, &hints, &list);
 
-	if (getaddrinfo(host, NULL, &hints, &list) != 0)
+	said[0] = '\0';
+	if (err != 0) {
+		/* gai_strerror() of Windows has one buffer for all threads. */
+		snprintf(said, said_cap, "%s",
+		    err == WSAHOST_NOT_FOUND || err == WSANO_DATA ? "no such name"
+								  : "the resolver failed");
 		return 0;
+	}
 	for (a = list; a && n < cap; a = a->ai_next)
 		n += from_sockaddr(a->ai_addr, &ret_addresses[n]);
 	freeaddrinfo(list);
@@ -217,6 +225,11 @@ long os_peek(tabi_socket fd, void *data, size_t cap)
 	int n = recv(fd, data, int_of(cap), MSG_PEEK);
 
 	return n < 0 ? last_error() : n;
+}
+
+int os_shutdown(tabi_socket fd)
+{
+	return shutdown(fd, SD_SEND) == 0 ? 0 : last_error();
 }
 
 int os_udp(const struct tabi_address *to, tabi_socket *ret_fd)

@@ -6,42 +6,45 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/dial.h"
 #include "lib/error.h"
+#include "lib/gsslayer.h"
+#include "lib/lookup.h"
 #include "lib/os.h"
 
+#define DATAGRAM_MAX ((size_t)65535)
+#define WRAPPED_MAX (2 * DATAGRAM_MAX)
+
 struct tabi_udp {
-	struct tabi_dial *dial; /* with its socket and its TLS */
+	struct tabi_dial *dial; /* with its socket and its layers */
 	tabi_socket fd;
+	struct layer *protection; /* the dial's; NULL: none */
+	unsigned char *wrapped;   /* a datagram under it, of WRAPPED_MAX bytes */
 };
 
 /* A relay that is given by its name is the proxy that was reached through others. */
-static int find_relay(
-    const struct tabi_udp *u, const struct tabi_options *options, struct tabi_address *ret_relay)
+static int find_relay(const struct tabi_udp *u, struct tabi_address *ret_relay)
 {
-	struct tabi_address found[8];
+	struct tabi_address found[LOOKUP_ADDRESSES_MAX];
 	uint16_t port;
-	int n;
 
 	tabi_dial_listens_at(u->dial, ret_relay);
 	if (ret_relay->family != TABI_NAME)
 		return 0;
 	port = ret_relay->port;
-	n = options && options->size >= sizeof(*options) && options->resolve
-		? options->resolve(options->user, ret_relay->name, found, 8)
-		: os_resolve(ret_relay->name, found, 8);
-	if (n <= 0)
+	if (dial_look_up(u->dial, ret_relay->name, found) <= 0)
 		return TABI_E_RESOLVE;
 	*ret_relay = found[0];
 	ret_relay->port = port;
 	return 0;
 }
 
-static int open_socket(struct tabi_udp *u, const struct tabi_options *options, struct tabi_error *e)
+static int open_socket(struct tabi_udp *u, struct tabi_error *e)
 {
 	struct tabi_address relay;
-	int err = find_relay(u, options, &relay);
+	int err = find_relay(u, &relay);
 
 	*e = error_of_call(err, NULL);
 	if (err < 0)
@@ -49,6 +52,15 @@ static int open_socket(struct tabi_udp *u, const struct tabi_options *options, s
 	err = os_udp(&relay, &u->fd);
 	*e = error_of_call(err < 0 ? TABI_E_CONNECT : 0, NULL);
 	e->error_number = -err;
+	return e->code;
+}
+
+static int take_protection(struct tabi_udp *u, struct tabi_error *e)
+{
+	u->protection = dial_protects_datagrams(u->dial);
+	if (u->protection)
+		u->wrapped = malloc(WRAPPED_MAX);
+	*e = error_of_call(u->protection && !u->wrapped ? TABI_E_MEMORY : 0, NULL);
 	return e->code;
 }
 
@@ -63,7 +75,7 @@ struct tabi_udp *tabi_udp_open(
 		u->dial = tabi_dial_new(proxies, TABI_UDP, NULL, 0, options, &e);
 		if (u->dial && dial_wait(u->dial, -1) != 1)
 			tabi_dial_error(u->dial, &e);
-		else if (u->dial && open_socket(u, options, &e) == 0)
+		else if (u->dial && open_socket(u, &e) == 0 && take_protection(u, &e) == 0)
 			return u;
 	}
 	error_tell(ret_error, &e);
@@ -78,21 +90,47 @@ static bool is_old_news(long err)
 	return err == -ECONNREFUSED || err == -EHOSTUNREACH || err == -ENETUNREACH;
 }
 
-int tabi_udp_send(struct tabi_udp *u, const struct tabi_address *to, const void *data, size_t len)
+/* Behind the room for a frame the datagram as it would go without protection. */
+static int protect(struct tabi_udp *u, const unsigned char *header, size_t header_len,
+    const void *data, size_t len, size_t *ret_len)
 {
-	unsigned char header[TABI_UDP_HEADER_MAX];
-	int n = tabi_udp_header(header, to), err;
+	unsigned char *plain = u->wrapped + DATAGRAM_MAX;
 
-	if (n < 0)
-		return n;
-	err = os_send_parts(u->fd, header, (size_t)n, data, len);
+	if (len > DATAGRAM_MAX - header_len)
+		return TABI_E_TOO_LONG;
+	memcpy(plain, header, header_len);
+	if (len > 0)
+		memcpy(plain + header_len, data, len);
+	return gsslayer_wrap(
+	    u->protection, plain, header_len + len, u->wrapped, DATAGRAM_MAX, ret_len);
+}
+
+static int send_two(
+    const struct tabi_udp *u, const void *head, size_t head_len, const void *data, size_t len)
+{
+	int err = os_send_parts(u->fd, head, head_len, data, len);
+
 	if (is_old_news(err))
-		err = os_send_parts(u->fd, header, (size_t)n, data, len);
+		err = os_send_parts(u->fd, head, head_len, data, len);
 	if (err == -EMSGSIZE)
 		return TABI_E_TOO_LONG;
 	if (err == -EAGAIN || err == -ENOBUFS)
 		return TABI_E_AGAIN;
 	return err < 0 ? TABI_E_IO : 0;
+}
+
+int tabi_udp_send(struct tabi_udp *u, const struct tabi_address *to, const void *data, size_t len)
+{
+	unsigned char header[TABI_UDP_HEADER_MAX];
+	int n = tabi_udp_header(header, to), err;
+	size_t wrapped;
+
+	if (n < 0)
+		return n;
+	if (!u->protection)
+		return send_two(u, header, (size_t)n, data, len);
+	err = protect(u, header, (size_t)n, data, len, &wrapped);
+	return err < 0 ? err : send_two(u, u->wrapped, wrapped, NULL, 0);
 }
 
 /* Whatever it says is not for us; its end is. Behind TLS the end of the socket does as well. */
@@ -107,12 +145,32 @@ static bool has_ended(const struct tabi_udp *u)
 	return n != -EAGAIN;
 }
 
+/* The next datagram, without its protection. Returns as os_receive_datagram(), or 0 for one that
+ * has none. */
+static long receive_plain(struct tabi_udp *u, void *buf, size_t cap)
+{
+	unsigned char *plain = u->wrapped + DATAGRAM_MAX;
+	size_t len = 0;
+	long n;
+
+	if (!u->protection)
+		return os_receive_datagram(u->fd, buf, cap);
+	n = os_receive_datagram(u->fd, u->wrapped, DATAGRAM_MAX);
+	if (n < 0)
+		return n;
+	if (gsslayer_unwrap(u->protection, u->wrapped, (size_t)n, plain, DATAGRAM_MAX, &len) < 0)
+		return 0;
+	if (len <= cap)
+		memcpy(buf, plain, len);
+	return (long)len;
+}
+
 /* One datagram that is there, past those that mean nothing. */
 static long receive_one(
     struct tabi_udp *u, void *buf, size_t cap, struct tabi_address *ret_from, void **ret_payload)
 {
 	for (;;) {
-		const long n = os_receive_datagram(u->fd, buf, cap);
+		const long n = receive_plain(u, buf, cap);
 		const void *payload;
 		long len;
 
@@ -170,6 +228,7 @@ void tabi_udp_close(struct tabi_udp *u)
 		return;
 	if (u->fd != TABI_NO_SOCKET)
 		os_close(u->fd);
+	free(u->wrapped);
 	tabi_dial_free(u->dial);
 	free(u);
 }

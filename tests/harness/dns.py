@@ -12,11 +12,11 @@ __all__ = ["DROP", "NXDOMAIN", "SERVFAIL", "Alternate", "Dns", "Pointer", "Recor
 
 
 class Dns(DnsStub):
-    """Serves at once, at 127.0.0.1:5353. What was asked for by UDP since `hold(name)` is answered at
+    """Serves at once, at 127.0.0.1:5353 unless said. What was asked for by UDP since `hold(name)` is answered at
     `release(name)`."""
 
-    def __init__(self, names=None):
-        super().__init__(names, port=5353)
+    def __init__(self, names=None, port=5353):
+        super().__init__(names, port=port)
         self._held = {}
         self._seen = set()
         self._asked = threading.Condition()

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from harness import kdc, netns
+from harness import kdc, library, netns
 from harness.tabi import run, wait_until
 from interop_helpers import NAMES, OUTSIDE, OUTSIDE6, PAGE, PASSWORD
 
@@ -188,3 +188,10 @@ def kerberos(network, databases, tmp_path, monkeypatch):
     server.keytab = databases.directory + "/keytab"
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def libtabi(tmp_path_factory):
+    """The library, installed; it builds programs with what pkg-config says of it."""
+    library.check_tools()
+    return library.Library(tmp_path_factory.mktemp("libtabi"))

@@ -20,12 +20,6 @@ HOST, PORT = "127.0.0.1", 7000
 EXAMPLES = ("blocking", "pollloop", "libuv", "udp", "ftp")
 
 
-@pytest.fixture(scope="session")
-def libtabi(tmp_path_factory):
-    library.check_tools()
-    return library.Library(tmp_path_factory.mktemp("libtabi"))
-
-
 def ftp_server(sock):
     """As much of a server as the example says, active mode alone; from another port than the client
     could know of."""
@@ -492,11 +486,18 @@ def test_windows(windows, wine, tabi, target):
     wine("examples/winsock.exe")
     for program in ("winsock.exe", "winsock-static.exe"):
         for scheme in ("socks5h", "socks4a", "http"):
-            done = wine(f"examples/{program}", f"{scheme}://{HOST}:1080", HOST, PORT, data=QUESTION)
-            assert (done.returncode, done.stdout) == (0, QUESTION), done
+            # By its address and by a name, which a thread looks up.
+            for host in (HOST, "localhost"):
+                proxy = f"{scheme}://{host}:1080"
+                done = wine(f"examples/{program}", proxy, HOST, PORT, data=QUESTION)
+                assert (done.returncode, done.stdout) == (0, QUESTION), done
     chain = f"http://{HOST}:1080,socks5h://{HOST}:2080"
     done = wine("examples/winsock-static.exe", chain, HOST, 9)
     assert done.returncode == 1
     assert b"connection refused (reply 5)" in done.stderr, done
     done = wine("examples/winsock-static.exe", f"socks5h://{HOST}:9", HOST, 9)
     assert done.returncode == 1 and b"cannot be reached: connection refused" in done.stderr, done
+    done = wine("examples/winsock.exe", "socks5h://nobody.invalid:9", HOST, 9)
+    assert done.returncode == 1 and b"name has no address" in done.stderr, done
+    done = wine("examples/stream.exe", "integrity", f"socks5h://{HOST}:1080", HOST, 9)
+    assert done.returncode == 1 and b"this libtabi was built without GSS-API" in done.stderr, done

@@ -425,6 +425,38 @@ static void gss_that_fails(void **state)
 	unmake(m);
 }
 
+/* The password is not offered either, and what was not offered is not taken. */
+static void gss_and_nothing_else(void **state)
+{
+	static const struct {
+		const char *choice;
+		int code;
+	} rows[] = {
+	    {"\5\0", TABI_E_PROTOCOL}, {"\5\2", TABI_E_PROTOCOL}, {"\5\xff", TABI_E_METHOD}};
+	struct tabi_options o = tabi_options();
+	static _Alignas(16) char buf[200000];
+	struct tabi_machine *m;
+	struct tabi_error e;
+
+	(void)state;
+	o.flags = TABI_GSS_ONLY | TABI_ONE_FLIGHT;
+	assert_null(tabi_machine_init(buf, sizeof(buf), "socks5h://one.example", &o, &e));
+	assert_int_equal(e.code, TABI_E_ARGUMENT);
+	o.gss = TABI_GSS_INTEGRITY;
+	assert_null(tabi_machine_init(buf, sizeof(buf), "socks5h://a,http://one.example", &o, &e));
+	assert_int_equal(e.code, TABI_E_ARGUMENT);
+	assert_non_null(strstr(e.why, "the last proxy"));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		m = make("socks5h://user:secret@one.example", &o);
+		assert_int_equal(tabi_machine_start(m, TABI_CONNECT, "a", 80), 0);
+		tabi_connected(m);
+		expect_output(m, "\5\1\1", 3);
+		feed(m, rows[i].choice, 2);
+		expect_error(m, rows[i].code, TABI_AT_METHOD, 0);
+		unmake(m);
+	}
+}
+
 static void gss_frames(void **state)
 {
 	unsigned char header[TABI_GSS_FRAME_HEADER];
@@ -506,6 +538,7 @@ int main(void)
 	    cmocka_unit_test(datagrams),
 	    cmocka_unit_test(gss_with_protection),
 	    cmocka_unit_test(gss_that_fails),
+	    cmocka_unit_test(gss_and_nothing_else),
 	    cmocka_unit_test(gss_frames),
 	    cmocka_unit_test(addresses),
 	    cmocka_unit_test(an_error_says_it_all),
