@@ -357,31 +357,47 @@ static void listen_for_anybody(struct session *s)
 
 /* ---- the name of an address ---- */
 
-/* The address was admitted; a name that the rules deny is not told either. */
-static void tell_name(struct session *s, const struct resolve_answer *answer)
+/* The address was admitted; a name that the rules deny is not told either. `text` was checked. */
+static int tell_name(struct session *s, const char *text, size_t len)
 {
 	struct addr found = {.kind = ADDR_NONE};
 	char name[ADDR_NAME_MAX + 1];
 	struct policy_request req = question(s, name);
-	int err = answer->err;
+	int err;
 
-	if (!err) {
-		name_canonical(answer->name, answer->n, name);
-		req.name = name;
-		err = admit(s, &req, &s->hs->accept.target.ip);
-	}
-	/* The resolver has checked it. */
+	name_canonical(text, len, name);
+	req.name = name;
+	err = admit(s, &req, &s->hs->accept.target.ip);
 	if (!err)
-		err = addr_set_host(&found, answer->name, answer->n);
+		err = addr_set_host(&found, text, len);
+	if (!err)
+		session_resolved(s, &found);
+	return err;
+}
+
+static void use_name(struct session *s, const struct resolve_answer *answer)
+{
+	int err = answer->err ? answer->err : tell_name(s, answer->name, answer->n);
+
 	if (err)
 		session_end(s, err);
+}
+
+void request_resolved_via(struct session *s, const struct addr *found)
+{
+	int err = 0;
+
+	if (s->hs->accept.resolve_reverse)
+		err = tell_name(s, found->name, found->name_len);
 	else
-		session_resolved(s, &found);
+		session_resolved(s, found);
+	if (err)
+		session_end(s, err);
 }
 
 static void on_name(struct resolve_wait *wait, const struct resolve_answer *answer)
 {
-	tell_name(((struct handshake *)((char *)wait - offsetof(struct handshake, wait)))->session,
+	use_name(((struct handshake *)((char *)wait - offsetof(struct handshake, wait)))->session,
 	    answer);
 }
 
@@ -394,8 +410,11 @@ static void resolve_name_of(struct session *s, const struct ip *ip)
 	int ret = admit(s, &req, ip);
 
 	/* Proxies that can be asked that are rare, and nothing is looked up here instead. */
-	if (ret == 0 && s->hs->via)
-		ret = ERR_COMMAND;
+	if (ret == 0 && s->hs->via) {
+		ret = upstream_begin(s, false);
+		if (ret == 0)
+			return;
+	}
 	if (ret != 0) {
 		session_end(s, ret);
 		return;
@@ -405,7 +424,7 @@ static void resolve_name_of(struct session *s, const struct ip *ip)
 	if (ret < 0)
 		session_end(s, ret);
 	else if (ret > 0)
-		tell_name(s, &answer);
+		use_name(s, &answer);
 }
 
 void request_begin(struct session *s)

@@ -27,6 +27,10 @@ void request_cancel(struct session *session);
 /* Of a BIND that expects anybody: does the policy admit this one? */
 bool request_admits_peer(struct session *session, const struct ip *ip);
 
+/* For server/upstream.c: what a proxy has answered to RESOLVE, an address or a name. A name is
+ * judged once more, with its address. */
+void request_resolved_via(struct session *session, const struct addr *found);
+
 /* The fields `verdict` and `rule` of a log line. */
 void request_log_verdict(struct log_record *rec, bool allowed, const struct policy_rule *rule);
 

@@ -10,6 +10,7 @@
 #include "policy/balance.h"
 #include "proto/err.h"
 #include "server/choice.h"
+#include "server/request.h"
 #include "server/session.h"
 #include "server/upstreams.h"
 #include "server/worker.h"
@@ -179,7 +180,7 @@ static void gone_through(struct upstream *u, const struct chain_result *r)
 		layer_free(r->layer);
 		close(r->fd);
 		if (resolves)
-			session_resolved(s, &r->bound);
+			request_resolved_via(s, &r->bound);
 		else
 			session_end(s, ERR_STRANGER);
 	}

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from harness import dns, socks, targets, udp
+from harness import dns, socks, targets
 from harness.config import PROXY
 from harness.tabi import run, wait_until
 
@@ -283,6 +283,58 @@ def test_resolve_is_asked_of_the_proxy(tabi, dns_server):
         sock.sendall(socks.request5(b"www.example", 0, 0xF0))
         assert socks.recv_reply5(sock)[:2] == (0, "127.0.0.1")
     assert names.count("www.example")
+
+
+def resolve_name_of(address):
+    """RESOLVE_PTR: (code, name)."""
+    with socks.dial(PROXY) as sock:
+        socks.hello5(sock)
+        sock.sendall(socks.request5(address, 0, socks.RESOLVE_PTR))
+        _, code, _, kind = socks.recv_exact(sock, 4)
+        return code, socks.recv_exact(sock, socks.recv_exact(sock, 1)[0]) if kind == 3 else None
+
+
+def test_name_of_an_address_is_asked_of_the_proxy(tabi, dns_server):
+    """By RESOLVE_PTR, and nobody here looks it up; a name that our rules deny is not told."""
+    names = dns_server({dns.reverse("192.0.2.1"): dns.Pointer("www.example"),
+                        dns.reverse("192.0.2.2"): dns.Pointer("secret.example")})
+    tabi(back(1081))
+    first = tabi(front("proxy up socks5h://127.0.0.1:1081", "deny to secret.example")
+                 .replace("5353", "5399"))
+    assert resolve_name_of("192.0.2.1") == (0, b"www.example")
+    line = first.wait_session(command="resolve", reason="done")
+    assert (line["via"], line["answer"]) == ("up", "www.example")
+    assert resolve_name_of("192.0.2.2")[0] == 2
+    assert resolve_name_of("192.0.2.3")[0] == 4
+    assert first.wait_session(command="resolve", n=3)["reason"] == "host-unreachable"
+    assert names.count(dns.reverse("192.0.2.1"))
+
+
+def test_name_of_an_address_through_a_chain(tabi, dns_server):
+    dns_server({dns.reverse("192.0.2.1"): dns.Pointer("www.example")})
+    tabi(back(1081).replace("5353", "5399"))
+    tabi(back(1082))
+    tabi(front("proxy up http://127.0.0.1:1081,socks5h://127.0.0.1:1082").replace("5353", "5399"))
+    assert resolve_name_of("192.0.2.1") == (0, b"www.example")
+
+
+@pytest.mark.parametrize("scheme", ("socks4", "socks4a", "http"))
+def test_name_of_an_address_where_the_proxy_cannot(tabi, scheme):
+    tabi(back(1081))
+    first = tabi(front(f"proxy up {scheme}://127.0.0.1:1081"))
+    assert resolve_name_of("192.0.2.1")[0] == 7
+    assert first.wait_session(command="resolve")["reason"] == "bad-command"
+
+
+@pytest.mark.parametrize("command, host", ((socks.RESOLVE, b"www.example"), (socks.RESOLVE_PTR, "192.0.2.1")))
+def test_resolve_that_the_proxy_does_not_know(tabi, target, command, host):
+    """Most have no such command; the client hears that, and the log whose answer it is."""
+    target(says(7), port=1081)
+    first = tabi(front("proxy up socks5h://127.0.0.1:1081"))
+    assert socks.ask5(PROXY, host, 0, command) == 7
+    line = first.wait_session(command="resolve")
+    assert (line["reason"], line["proxy-stage"], line["proxy-code"]) == ("bad-command", "reply", "7")
+    assert "proxy-down" not in first.log()
 
 
 # ---- what went wrong, and where ----
@@ -603,6 +655,54 @@ def test_bind(tabi):
     assert (line["via"], line["peer"]) == ("up", f"127.0.0.1:{port}")
 
 
+@pytest.mark.parametrize("scheme", ("socks4", "socks4a", "socks5"))
+@pytest.mark.parametrize("mine", (4, 5))
+def test_bind_of_each_kind(tabi, scheme, mine):
+    """Both replies of the last proxy, behind another one, in the words of ours."""
+    tabi(back(1081))
+    tabi(back(1082))
+    first = tabi(front(f"proxy up http://127.0.0.1:1081,{scheme}://127.0.0.1:1082"))
+    with socks.dial(PROXY) as sock:
+        if mine == 5:
+            socks.hello5(sock)
+            sock.sendall(socks.request5("127.0.0.1", 0, 2))
+        else:
+            sock.sendall(socks.request4("127.0.0.1", 0, command=2))
+        where = recv_bound(sock, mine)
+        with socket.create_connection(where) as peer:
+            assert recv_bound(sock, mine) == peer.getsockname()
+            peer.sendall(b"hello")
+            assert socks.recv_exact(sock, 5) == b"hello"
+            sock.sendall(b"there")
+            assert socks.recv_exact(peer, 5) == b"there"
+    assert first.wait_session(command="bind", via="up")["proxy"] == "127.0.0.1:1081,127.0.0.1:1082"
+
+
+def recv_bound(sock, protocol):
+    if protocol == 5:
+        code, host, port, _ = socks.recv_reply5(sock)
+        assert code == 0
+        return host, port
+    reply = socks.recv_exact(sock, 8)
+    assert reply[:2] == b"\0\x5a"
+    return socket.inet_ntoa(reply[4:]), struct.unpack(">H", reply[2:4])[0]
+
+
+def test_bind_second_answer_is_a_failure(tabi, target):
+    """The proxy lets nobody in after all."""
+    def serve(sock):
+        read_socks5_request(sock)
+        sock.sendall(b"\5\0\0\1\x7f\0\0\1\x1b\x58" + socks.failure5(4))
+
+    target(serve, port=1081)
+    tabi(front("proxy up socks5h://127.0.0.1:1081"))
+    with socks.dial(PROXY) as sock:
+        socks.hello5(sock)
+        sock.sendall(socks.request5("127.0.0.1", 0, 2))
+        assert socks.recv_reply5(sock)[:3] == (0, "127.0.0.1", 7000)
+        assert socks.recv_reply5(sock)[0] == 4
+
+
 def test_bind_where_the_proxy_cannot(tabi):
     tabi(back(1081))
     first = tabi(front("proxy up http://127.0.0.1:1081"))
@@ -634,28 +734,3 @@ def test_nothing_is_left(tabi, target):
                 socks.reset(sock)
     first.wait_session(n=20, reason="client-reset")
     first.wait_descriptors(before)
-
-
-# ---- datagrams ----
-
-
-def test_datagrams_do_not_go_around_the_proxy(tabi, echo):
-    """None that a rule with `via` allows is sent at all, and a name is not even looked up."""
-    echo()
-    first = tabi(front("proxy up socks5h://127.0.0.1:1081"))
-    assert socks.ask5(PROXY, "0.0.0.0", 0, 3) == 7
-    assert first.wait_session(command="udp")["reason"] == "bad-command"
-
-
-def test_datagrams_by_other_rules(tabi, echo, dns_server):
-    """An association serves those that may go directly; the others are dropped."""
-    names = dns_server({"far.example": ["127.0.0.2"]})
-    near, far = echo("127.0.0.1", 7001), echo("127.0.0.2", 7001)
-    tabi(front("proxy up socks5h://127.0.0.1:1081",
-               rules="allow to *.example via up\nallow to 127.0.0.1\nallow all via up\n"))
-    with udp.Association(PROXY) as client:
-        client.send("127.0.0.2", 7001, b"x")
-        client.send(b"far.example", 7001, b"y")
-        assert client.ask("127.0.0.1", 7001, b"z") == ("127.0.0.1", 7001)
-    assert not names.count("far.example")
-    assert (len(near.seen), far.seen) == (1, [])
