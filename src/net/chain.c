@@ -728,7 +728,7 @@ static bool is_ours_to_find(struct chain *c, size_t i)
 {
 	if (host_at(c, i)->kind != ADDR_NAME || (i == c->n_hops && c->command == COMMAND_RESOLVE))
 		return false;
-	return i == 0 || !url_takes_names(&c->hops[i - 1]);
+	return i == 0 ? c->n_ips == 0 : !url_takes_names(&c->hops[i - 1]);
 }
 
 /* Uses what was found of the one at `naming`. Returns 0 or an error. */
@@ -820,7 +820,9 @@ static struct chain *chain_new(struct loop *loop, const struct chain_options *o)
 	}
 	c->naming = o->n_hops + 1;
 	c->early = o->early;
-	if (c->hops[0].proxy.kind == ADDR_IP)
+	if (o->first)
+		c->ips[c->n_ips++] = *o->first;
+	else if (c->hops[0].proxy.kind == ADDR_IP)
 		c->ips[c->n_ips++] = c->hops[0].proxy.ip;
 	timer_init(&c->timer, loop, on_timer);
 	c->closing = 1;

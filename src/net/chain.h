@@ -100,6 +100,8 @@ typedef void chain_fn(void *ctx, const struct chain_result *result);
 struct chain_options {
 	const struct url *hops; /* first hop first; copied */
 	size_t n_hops;          /* at least 1 */
+	/* The first proxy has this address, whatever it is called; or NULL. Copied. */
+	const struct ip *first;
 	enum command command;
 	struct addr target;       /* sent as a name where the last proxy takes names */
 	const struct addr *forms; /* other forms of it: see connect_set_forms(); copied */

@@ -389,7 +389,8 @@ static void say_granted(struct out *o, const struct policy_rule *rule)
 		if (rule->commands == 0 ? w->value == COMMAND_MULTICAST
 					: (rule->commands >> w->value & 1) == 0)
 			continue;
-		if (rule->via && (w->value == COMMAND_UDP || w->value == COMMAND_MULTICAST))
+		if (rule->via && (w->value == COMMAND_MULTICAST ||
+				     (w->value == COMMAND_UDP && !policy_proxy_has_udp(rule->via))))
 			continue;
 		say(o, "%s%s", first ? "" : ", ", w->text);
 		first = false;

@@ -136,6 +136,10 @@ struct policy_proxy {
 	struct position balance_at; /* line 0: not said */
 };
 
+/* Can datagrams go there: are all hops SOCKS5? Of a group: to one member at least? */
+bool policy_member_has_udp(const struct policy_member *member);
+bool policy_proxy_has_udp(const struct policy_proxy *proxy);
+
 struct policy_settings {
 	unsigned workers; /* 0 = one per core */
 	const char *user; /* NULL = not said */

@@ -491,21 +491,46 @@ static void check_datagrams(struct parser *p, const struct token *t, const struc
 	    rule->via->name);
 }
 
-/* So far datagrams go through no proxy; where none is named they are denied. */
+bool policy_member_has_udp(const struct policy_member *m)
+{
+	if (m->gss.at.line > 0)
+		return false;
+	for (size_t i = 0; i < m->n_hops; i++)
+		if (m->hops[i].scheme < URL_SOCKS5 || m->hops[i].scheme > URL_SOCKS5_TLS)
+			return false;
+	return true;
+}
+
+bool policy_proxy_has_udp(const struct policy_proxy *proxy)
+{
+	for (size_t i = 0; i < proxy->n_members; i++)
+		if (policy_member_has_udp(&proxy->members[i]))
+			return true;
+	return false;
+}
+
+/* A rule that does not name the commands is about those that its proxies can. */
 static void check_commands(struct parser *p, const struct token *t, const struct policy_rule *rule)
 {
-	const unsigned datagrams = 1u << COMMAND_UDP | 1u << COMMAND_MULTICAST;
-	struct policy_later *later;
-
-	if (!rule->via || (rule->commands & datagrams) == 0)
+	if (!rule->via)
 		return;
 	while (!token_is(t, "via"))
 		t++;
-	later = parse_later(p, t);
-	if (later)
-		later->expected =
-		    "other commands than udp and multicast in the same rule: these go through no "
-		    "proxy yet";
+	if (rule->commands >> COMMAND_MULTICAST & 1)
+		parse_fail(p, t, "a rule of its own for 'command multicast', without 'via'",
+		    "no proxy can be asked to join a group");
+	for (size_t i = 0; rule->commands >> COMMAND_UDP & 1 && i < rule->via->n_members; i++) {
+		const struct policy_member *m = &rule->via->members[i];
+
+		/* Of those with 'gssapi' was told. */
+		if (policy_member_has_udp(m) || m->gss.at.line > 0)
+			continue;
+		parse_fail(p, t,
+		    "socks5://, socks5h:// or socks5+tls:// for each proxy of the chain",
+		    "datagrams cannot go through %.200s (%s:%u): SOCKS5 alone has them", m->text,
+		    m->at.file, m->at.line);
+		return;
+	}
 }
 
 void proxies_check(struct parser *p, const struct token *t, const struct policy_rule *rule)

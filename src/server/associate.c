@@ -12,6 +12,7 @@
 #include "net/sockaddr.h"
 #include "proto/err.h"
 #include "proto/udp.h"
+#include "server/drops.h"
 #include "server/gate.h"
 #include "server/names.h"
 #include "server/ports.h"
@@ -20,40 +21,13 @@
 #include "server/request.h"
 #include "server/session.h"
 #include "server/udp.h"
+#include "server/udpvia.h"
 #include "server/worker.h"
 
 /* For how long a verdict holds: rules may name hours, and addresses may become ours. */
 #define JUDGED_MS 60000
 /* A name that has no address is not asked for again before, nor an interface that is not there. */
 #define FAILED_MS 5000
-
-/* Why a datagram was dropped. Those that are not the client's never come here: server/gate.h. */
-enum drop {
-	DROP_PROTECTION, /* GSS-API: not protected as was agreed, or not for the first time */
-	DROP_MALFORMED,  /* no header, or no name that could be looked up */
-	DROP_FRAGMENT,   /* a piece of which the rest is missing, or pieces are not put together */
-	DROP_DENIED,     /* by the policy, or nobody may be sent to there */
-	DROP_NAME,       /* the name has no address, or too much waits for it */
-	DROP_INTERFACE,  /* to a group, and the interface of its rule is not there */
-	DROP_UNASKED,    /* from a remote that the filter does not let in */
-	DROP_RATE,       /* more than the rule grants */
-	DROP_FULL,       /* a buffer of ours or the kernel's was full */
-	DROP_ERROR,      /* the kernel could not send it */
-	DROP_COUNT,
-};
-
-static const char *const drop_fields[DROP_COUNT] = {
-    [DROP_PROTECTION] = "drop-protection",
-    [DROP_MALFORMED] = "drop-malformed",
-    [DROP_FRAGMENT] = "drop-fragment",
-    [DROP_DENIED] = "drop-denied",
-    [DROP_NAME] = "drop-name",
-    [DROP_INTERFACE] = "drop-interface",
-    [DROP_UNASKED] = "drop-unasked",
-    [DROP_RATE] = "drop-rate",
-    [DROP_FULL] = "drop-full",
-    [DROP_ERROR] = "drop-error",
-};
 
 /* Outward. */
 enum side { SIDE_V4, SIDE_V6, SIDE_COUNT };
@@ -73,10 +47,10 @@ struct association {
 	struct rates rates;
 	struct udp_fragments fragments;
 
+	struct udpvias vias; /* through other proxies */
+
 	struct datagram_poster to_client, to_remote;
-	uint64_t up, down;    /* datagrams relayed */
-	uint64_t icmp_errors; /* about remotes that were sent to */
-	uint64_t dropped[DROP_COUNT];
+	struct udp_counts counts;
 };
 
 static uint64_t now_of(const struct association *a)
@@ -119,6 +93,8 @@ struct grant {
 	struct datagram_way way; /* of a group */
 	bool no_way;             /* the interface is not there */
 	uint16_t rate;           /* its number in struct rates */
+	const struct policy_proxy *via;
+	bool forward; /* the client's credentials, to the last proxy of `via` */
 };
 
 /* May it be sent to, and how? */
@@ -127,7 +103,8 @@ static bool judge(struct association *a, const char *name, const struct ip *ip, 
 {
 	struct decision d = decide(a, name, ip, port, true);
 
-	*ret_grant = (struct grant){.filter = d.filter};
+	*ret_grant =
+	    (struct grant){.filter = d.filter, .via = d.via, .forward = d.forward_credentials};
 	if (d.verdict != VERDICT_ALLOW || !rates_number(&a->rates, &d, now_of(a), &ret_grant->rate))
 		return false;
 	if (is_group(ip))
@@ -156,6 +133,8 @@ static struct remote *judged_remote(struct association *a, const struct ip *ip, 
 		r->filter = (uint8_t)grant.filter;
 		r->way = grant.way;
 		r->granted = grant.rate;
+		r->via = grant.via;
+		r->forward = grant.forward;
 	}
 	return r;
 }
@@ -183,6 +162,8 @@ static enum drop drop_of(int err)
 {
 	if (err == -EAGAIN)
 		return DROP_FULL;
+	if (err == -EMSGSIZE)
+		return DROP_SIZE;
 	return err == -ENODEV ? DROP_INTERFACE : DROP_ERROR;
 }
 
@@ -192,9 +173,9 @@ static void to_remote_unsent(struct datagram_poster *poster, size_t n, size_t by
 	struct association *a =
 	    (struct association *)((char *)poster - offsetof(struct association, to_remote));
 
-	a->up -= n;
+	a->counts.up -= n;
 	a->session->relay.end[RELAY_TARGET].sent -= bytes;
-	a->dropped[drop_of(err)] += n;
+	a->counts.dropped[drop_of(err)] += n;
 }
 
 /* U28: is it a relay of ours? Asked again only when there are new ones. */
@@ -209,9 +190,8 @@ static bool is_relay(struct remote *r)
 	return r->relay;
 }
 
-/* To a remote that may be sent to, at the rate that is set there. Returns 0 or -errno; it is
- * counted. */
-static int send_out(struct association *a, struct remote *r, const void *data, size_t len)
+/* From here, directly. Returns 0 or -errno; it is counted. */
+static int send_directly(struct association *a, struct remote *r, const void *data, size_t len)
 {
 	enum side side = ip_is_v4(&r->ip) ? SIDE_V4 : SIDE_V6;
 	const struct sockaddr_storage any = {.ss_family = side == SIDE_V4 ? AF_INET : AF_INET6};
@@ -219,29 +199,42 @@ static int send_out(struct association *a, struct remote *r, const void *data, s
 
 	if (a->sock[side].fd < 0)
 		err = open_side(a, side, &any);
-	if (!err && is_relay(r)) {
-		a->dropped[DROP_DENIED]++;
-		return 0;
-	}
-	if (!err && !rates_take(&a->rates, r->rate, RATE_UP, len, now_of(a))) {
-		a->dropped[DROP_RATE]++;
-		return 0;
-	}
-	/* Before it is sent: the answer may be there at once. */
-	r->sent = true;
-	r->used = now_of(a);
 	if (!err && is_group(&r->ip))
 		err = datagram_send_group(&a->sock[side], data, len, &r->ip, r->port, &r->way);
 	else if (!err)
 		err = datagram_post(
 		    &a->sock[side], &a->to_remote, NULL, 0, data, len, &r->ip, r->port);
 	if (err) {
-		a->dropped[drop_of(err)]++;
+		a->counts.dropped[drop_of(err)]++;
 		return err;
 	}
-	a->up++;
+	a->counts.up++;
 	a->session->relay.end[RELAY_TARGET].sent += len;
 	a->session->relay.moved = true;
+	return 0;
+}
+
+/* To a remote that may be sent to, at the rate that is set there. Returns 0 or -errno; it is
+ * counted. */
+static int send_out(struct association *a, struct remote *r, const void *data, size_t len)
+{
+	struct addr to;
+
+	if (is_relay(r)) {
+		a->counts.dropped[DROP_DENIED]++;
+		return 0;
+	}
+	if (!rates_take(&a->rates, r->rate, RATE_UP, len, now_of(a))) {
+		a->counts.dropped[DROP_RATE]++;
+		return 0;
+	}
+	/* Before it is sent: the answer may be there at once. */
+	r->sent = true;
+	r->used = now_of(a);
+	if (!r->via)
+		return send_directly(a, r, data, len);
+	to = addr_from_ip(&r->ip, r->port);
+	udpvias_send(&a->vias, r->via, r->forward, &to, data, len);
 	return 0;
 }
 
@@ -251,11 +244,11 @@ static void to_address(
 	struct remote *r = judged_remote(a, ip, port);
 
 	if (!r) {
-		a->dropped[DROP_FULL]++;
+		a->counts.dropped[DROP_FULL]++;
 	} else if (!r->allowed) {
-		a->dropped[DROP_DENIED]++;
+		a->counts.dropped[DROP_DENIED]++;
 	} else if (r->no_way) {
-		a->dropped[DROP_INTERFACE]++;
+		a->counts.dropped[DROP_INTERFACE]++;
 	} else {
 		r->rate = r->granted;
 		/* It may be there again, as another. */
@@ -266,26 +259,47 @@ static void to_address(
 
 /* ---- to a name ---- */
 
+/* A proxy looks it up. */
+static void send_name(struct association *a, struct name *name, const void *data, size_t len)
+{
+	struct addr to = {.kind = ADDR_NAME, .port = name->port, .name_len = name->len};
+
+	if (!rates_take(&a->rates, name->rate, RATE_UP, len, now_of(a))) {
+		a->counts.dropped[DROP_RATE]++;
+		return;
+	}
+	memcpy(to.name, name->text, (size_t)name->len + 1);
+	name->sent = true;
+	udpvias_send(&a->vias, name->via, name->forward, &to, data, len);
+}
+
 /* The name may go where its address may not, so the verdict on the address is not looked at. */
 static void send_to_name(struct association *a, struct name *name, const void *data, size_t len)
 {
-	struct remote *r = remotes_get(&a->remotes, &name->ip, name->port, now_of(a), old_of(a));
+	struct remote *r;
 
+	if (name->named) {
+		send_name(a, name, data, len);
+		return;
+	}
+	r = remotes_get(&a->remotes, &name->ip, name->port, now_of(a), old_of(a));
 	if (!r || name->no_way) {
-		a->dropped[r ? DROP_INTERFACE : DROP_FULL]++;
+		a->counts.dropped[r ? DROP_INTERFACE : DROP_FULL]++;
 		return;
 	}
 	if (r->filter < name->filter)
 		r->filter = name->filter;
 	r->way = name->way;
 	r->rate = name->rate;
+	r->via = name->via;
+	r->forward = name->forward;
 	if (send_out(a, r, data, len) == -ENODEV)
 		name->until = 0;
 }
 
 static void drop_named(struct association *a, const struct name *name)
 {
-	a->dropped[name->denied ? DROP_DENIED : DROP_NAME]++;
+	a->counts.dropped[name->denied ? DROP_DENIED : DROP_NAME]++;
 }
 
 static void send_held(struct association *a, struct name *name)
@@ -306,10 +320,10 @@ static void choose_address(
     struct association *a, struct name *name, const struct resolve_answer *answer)
 {
 	char canonical[ADDR_NAME_MAX + 1];
-	bool had = name->usable;
+	bool had = name->usable && !name->named;
 	struct ip before = name->ip;
 
-	name->usable = false;
+	name->usable = name->named = false;
 	name->denied = answer->err == ERR_OK || answer->err == ERR_DENIED;
 	name_canonical(name->text, name->len, canonical);
 	for (unsigned i = 0; i < answer->n && answer->err == ERR_OK; i++) {
@@ -325,6 +339,8 @@ static void choose_address(
 		name->way = grant.way;
 		name->no_way = grant.no_way;
 		name->rate = grant.rate;
+		name->via = grant.via;
+		name->forward = grant.forward;
 		if (same || !had)
 			break;
 	}
@@ -342,6 +358,21 @@ static void on_resolved(struct resolve_wait *wait, const struct resolve_answer *
 	send_held(a, name);
 }
 
+/* The rules let it go to a proxy as a name, and are asked about no address. */
+static void leave_to_proxy(struct association *a, struct name *name, const struct decision *d)
+{
+	name->denied = !policy_proxy_has_udp(d->via);
+	name->usable = name->named =
+	    !name->denied && rates_number(&a->rates, d, now_of(a), &name->rate);
+	name->no_way = false;
+	name->via = d->via;
+	name->forward = d->forward_credentials;
+	name->filter = (uint8_t)d->filter;
+	name->until = now_of(a) + (name->usable ? JUDGED_MS : FAILED_MS);
+	if (name->usable && !a->session->rule)
+		a->session->rule = d->rule;
+}
+
 /* Asks, unless no address could make a difference. */
 static void look_up(struct association *a, struct name *name)
 {
@@ -355,7 +386,13 @@ static void look_up(struct association *a, struct name *name)
 	req.name = canonical;
 	req.port = name->port;
 	d = policy_decide(policy_of(a), &req);
-	if (d.verdict != VERDICT_DENY && !(d.via && d.certain))
+	if (policy_sends_name(&d)) {
+		if (d.log && d.rule)
+			request_log_decision(a->session, &req, &d);
+		leave_to_proxy(a, name, &d);
+		return;
+	}
+	if (d.verdict != VERDICT_DENY)
 		ret = resolver_ask(
 		    a->worker->resolver, name->text, &name->wait, on_resolved, &answer);
 	if (ret == 0) {
@@ -377,12 +414,12 @@ static struct name *name_for(struct association *a, const struct socks5_address 
 		return name;
 	/* A literal does not come here. */
 	if (socks5_address_to_addr(to, &addr) != 0) {
-		a->dropped[DROP_MALFORMED]++;
+		a->counts.dropped[DROP_MALFORMED]++;
 		return NULL;
 	}
 	name = names_add(&a->names, &addr);
 	if (!name)
-		a->dropped[DROP_NAME]++;
+		a->counts.dropped[DROP_NAME]++;
 	return name;
 }
 
@@ -398,7 +435,7 @@ static void to_name(struct association *a, const struct udp_packet *p)
 		look_up(a, name);
 	if (name->resolving) {
 		if (!name_hold(name, p->data, p->len))
-			a->dropped[DROP_NAME]++;
+			a->counts.dropped[DROP_NAME]++;
 	} else if (name->usable) {
 		send_to_name(a, name, p->data, p->len);
 	} else {
@@ -416,7 +453,7 @@ static bool collect(struct association *a, struct udp_packet *p)
 	unsigned lost = 0;
 
 	if (p->frag == 0) {
-		a->dropped[DROP_FRAGMENT] += udp_fragments_reset(f);
+		a->counts.dropped[DROP_FRAGMENT] += udp_fragments_reset(f);
 		return true;
 	}
 	/* Pages are taken as they are first used, and few clients send fragments. */
@@ -424,7 +461,7 @@ static bool collect(struct association *a, struct udp_packet *p)
 		f->buf = malloc(UDP_PAYLOAD_MAX);
 	if (!policy_of(a)->set.fragments_off && f->buf)
 		fate = udp_reassemble(f, p, now_of(a), &lost);
-	a->dropped[DROP_FRAGMENT] += lost + (fate == UDP_DROP);
+	a->counts.dropped[DROP_FRAGMENT] += lost + (fate == UDP_DROP);
 	return fate == UDP_WHOLE;
 }
 
@@ -454,11 +491,11 @@ static void from_client(struct gate_member *member, const struct datagram *raw)
 	struct ip ip;
 
 	if (!udp_unprotect(a->session, &d)) {
-		a->dropped[DROP_PROTECTION]++;
+		a->counts.dropped[DROP_PROTECTION]++;
 		return;
 	}
 	if (udp_read(d.data, d.len, &p) != 0) {
-		a->dropped[DROP_MALFORMED]++;
+		a->counts.dropped[DROP_MALFORMED]++;
 		return;
 	}
 	if (!collect(a, &p))
@@ -472,44 +509,71 @@ static void from_client(struct gate_member *member, const struct datagram *raw)
 /* ---- from the remotes ---- */
 
 /* What a rule with a wider filter says of a remote that was not sent to. */
-static struct remote *judged_unasked(struct association *a, const struct datagram *d)
+static struct remote *judged_unasked(struct association *a, const struct ip *ip, uint16_t port)
 {
 	uint64_t now = now_of(a);
 	struct decision decision;
-	struct remote *r = remotes_get(&a->unasked, &d->from, d->port, now, old_of(a));
+	struct remote *r = remotes_get(&a->unasked, ip, port, now, old_of(a));
 
 	if (!r || now < r->until)
 		return r;
 	/* Without a line in the log, or strangers could fill it. */
-	decision = decide(a, NULL, &d->from, d->port, false);
+	decision = decide(a, NULL, ip, port, false);
 	r->allowed = decision.verdict == VERDICT_ALLOW &&
 		     decision.filter == FILTER_ENDPOINT_INDEPENDENT &&
 		     rates_number(&a->rates, &decision, now, &r->rate);
+	r->via = decision.via;
 	r->until = now + JUDGED_MS;
 	return r;
 }
 
 /*
- * By whom is it let in: itself, if it was sent to, or a wider filter of one that let the client
- * send to that address or would let it send to this very remote? NULL: by nobody.
+ * By whom is an address let in that has come by this way (NULL: directly): itself, if it was sent
+ * to, or a wider filter of one that let the client send to that address or would let it send to
+ * this very remote? NULL: by nobody.
  */
-static struct remote *speaker(struct association *a, const struct datagram *d)
+static struct remote *speaker(
+    struct association *a, const struct policy_proxy *via, const struct ip *ip, uint16_t port)
 {
-	struct remote *r = remotes_find(&a->remotes, &d->from, d->port);
+	struct remote *r = remotes_find(&a->remotes, ip, port);
 
-	if (a->client.port == 0)
-		return NULL;
-	if (r && r->sent) {
+	if (r && r->sent && r->via == via) {
 		r->used = now_of(a);
 		return r;
 	}
 	if (policy_of(a)->widest_filter == FILTER_ADDRESS_PORT)
 		return NULL;
-	r = remotes_find_address(&a->remotes, &d->from, FILTER_ADDRESS);
+	r = remotes_find_address(&a->remotes, ip, via, FILTER_ADDRESS);
 	if (r)
 		return r;
-	r = judged_unasked(a, d);
-	return r && r->allowed ? r : NULL;
+	r = judged_unasked(a, ip, port);
+	return r && r->allowed && r->via == via ? r : NULL;
+}
+
+/* Is it let in, and at which rate? */
+static bool may_speak(struct association *a, const struct policy_proxy *via,
+    const struct addr *from, uint16_t *ret_rate)
+{
+	const struct remote *r = NULL;
+	struct name *name;
+
+	if (a->client.port == 0)
+		return false;
+	if (from->kind == ADDR_IP)
+		r = speaker(a, via, &from->ip, from->port);
+	if (r) {
+		*ret_rate = r->rate;
+		return true;
+	}
+	name = via ? names_find_speaker(&a->names, via, from) : NULL;
+	if (!name)
+		return false;
+	*ret_rate = name->rate;
+	if (from->kind == ADDR_IP && from->port == name->port) {
+		name->answered = true;
+		name->ip = from->ip;
+	}
+	return true;
 }
 
 /* A frame of GSS-API holds the payload and more; what is more counts as header. */
@@ -529,49 +593,58 @@ static void to_client_unsent(struct datagram_poster *poster, size_t n, size_t by
 	struct association *a =
 	    (struct association *)((char *)poster - offsetof(struct association, to_client));
 
-	a->down -= n;
+	a->counts.down -= n;
 	a->session->relay.end[RELAY_CLIENT].sent -= bytes;
-	a->dropped[drop_of(err)] += n;
+	a->counts.dropped[drop_of(err)] += n;
 }
 
-static void from_remote(struct association *a, const struct datagram *d)
+/* `via`: through whom it has come; NULL: directly. */
+static void from_remote(struct association *a, const struct policy_proxy *via,
+    const struct addr *from, const uint8_t *data, size_t len)
 {
 	uint8_t header[UDP_HEADER_MAX];
 	struct wire_writer out = wire_writer_of(header, sizeof(header));
-	const struct remote *r = speaker(a, d);
 	struct udp_parts parts;
-	struct addr from;
+	uint16_t rate;
 	int err;
 
-	if (!r) {
-		a->dropped[DROP_UNASKED]++;
+	if (!may_speak(a, via, from, &rate)) {
+		a->counts.dropped[DROP_UNASKED]++;
 		return;
 	}
-	if (!rates_take(&a->rates, r->rate, RATE_DOWN, d->len, now_of(a))) {
-		a->dropped[DROP_RATE]++;
+	if (!rates_take(&a->rates, rate, RATE_DOWN, len, now_of(a))) {
+		a->counts.dropped[DROP_RATE]++;
 		return;
 	}
-	from = addr_from_ip(&d->from, d->port);
-	udp_write_header(&out, &from);
-	parts = (struct udp_parts){header, d->data, out.len, d->len};
+	udp_write_header(&out, from);
+	parts = (struct udp_parts){header, data, out.len, len};
 	err = udp_protect(a->session, &parts);
 	if (!err)
-		err = post_to_client(a, &parts, d->len);
+		err = post_to_client(a, &parts, len);
 	if (err) {
-		a->dropped[drop_of(err)]++;
+		a->counts.dropped[drop_of(err)]++;
 		return;
 	}
-	a->down++;
-	a->session->relay.end[RELAY_CLIENT].sent += d->len;
+	a->counts.down++;
+	a->session->relay.end[RELAY_CLIENT].sent += len;
 	a->session->relay.moved = true;
+}
+
+static void from_proxies(void *ctx, const struct policy_proxy *via, const struct addr *from,
+    const uint8_t *data, size_t len)
+{
+	from_remote(ctx, via, from, data, len);
 }
 
 static void on_remote(struct datagram_socket *sock, const struct datagram *list, size_t n)
 {
 	struct association *a = sock->owner;
 
-	for (size_t i = 0; i < n; i++)
-		from_remote(a, &list[i]);
+	for (size_t i = 0; i < n; i++) {
+		const struct addr from = addr_from_ip(&list[i].from, list[i].port);
+
+		from_remote(a, NULL, &from, list[i].data, list[i].len);
+	}
 }
 
 /* ---- what ICMP says ---- */
@@ -602,10 +675,10 @@ static void on_remote_error(struct datagram_socket *sock, const struct datagram_
 	struct remote *r = remotes_find(&a->remotes, &e->to, e->port);
 
 	if (!r || !r->sent) {
-		a->dropped[DROP_UNASKED]++;
+		a->counts.dropped[DROP_UNASKED]++;
 		return;
 	}
-	a->icmp_errors++;
+	a->counts.icmp_errors++;
 	log_error(a, r, e);
 }
 
@@ -665,13 +738,15 @@ void associate_begin(struct session *s)
 		return;
 	}
 	a = make(s);
-	err = a ? open_client_side(a) : -ENOMEM;
+	err = a ? udpvias_init(&a->vias, s, &a->counts, from_proxies, a) : -ENOMEM;
+	if (!err)
+		err = open_client_side(a);
 	if (err) {
 		associate_close(a);
 		session_end(s, err);
 		return;
 	}
-	udp_keep_alive(s);
+	udp_keep_alive(session_client(s)->fd);
 	bound = udp_told_address(s, gate_address(&a->client));
 	session_associated(s, a, &bound);
 }
@@ -679,28 +754,27 @@ void associate_begin(struct session *s)
 void associate_log(const struct association *a, struct log_record *rec)
 {
 	const struct gate_losses losses = gate_own_losses(&a->client);
-	uint64_t overflowed = losses.overflowed;
+	struct udp_counts counts = a->counts;
+	uint64_t overflowed = losses.overflowed + udpvias_overflowed(&a->vias);
 
 	for (int i = 0; i < SIDE_COUNT; i++) {
 		if (a->sock[i].fd < 0)
 			continue;
 		overflowed += datagram_overflowed(&a->sock[i]) + a->sock[i].cut;
 	}
-	log_number(rec, "packets-up", a->up);
-	log_number(rec, "packets-down", a->down);
+	udpvias_log(&a->vias, rec);
+	log_number(rec, "packets-up", a->counts.up);
+	log_number(rec, "packets-down", a->counts.down);
 	if (losses.strangers > 0)
 		log_number(rec, "drop-stranger", losses.strangers);
-	for (int i = 0; i < DROP_COUNT; i++) {
-		/* What waits for a name when all is over is lost too. */
-		uint64_t n = a->dropped[i] + (i == DROP_NAME ? a->names.n_held : 0);
-
-		if (n > 0)
-			log_number(rec, drop_fields[i], n);
-	}
+	/* What waits when all is over is lost too. */
+	counts.dropped[DROP_NAME] += a->names.n_held;
+	counts.dropped[DROP_PROXY] += udpvias_waiting(&a->vias);
+	drops_log(&counts, rec);
 	if (overflowed > 0)
 		log_number(rec, "drop-overflow", overflowed);
-	if (a->icmp_errors > 0)
-		log_number(rec, "icmp-errors", a->icmp_errors);
+	if (a->counts.icmp_errors > 0)
+		log_number(rec, "icmp-errors", a->counts.icmp_errors);
 	if (a->client.errors > 0)
 		log_number(rec, "icmp-client", a->client.errors);
 }
@@ -725,6 +799,7 @@ void associate_close(struct association *a)
 	a->worker->n_associations--;
 	gate_leave(&a->client);
 	names_fini(&a->names);
+	udpvias_fini(&a->vias);
 	rates_fini(&a->rates);
 	remotes_fini(&a->remotes);
 	remotes_fini(&a->unasked);

@@ -240,3 +240,18 @@ void choice_failed(struct choice *c, const struct chain_result *r, enum chain_bl
 		log_news(c, false);
 	choice_leave(c);
 }
+
+void choice_log(const struct choice *c, struct log_record *rec)
+{
+	const struct chain_result *r = &c->last;
+
+	if (r->err == 0)
+		return;
+	log_text(rec, "proxy", choice_group(c)->members[c->last_member].text);
+	log_text(rec, "proxy-stage", chain_stage_name(r->stage));
+	if (c->last_hops > 1)
+		log_number(rec, "proxy-hop", r->hop + 1);
+	if (r->code >= 0)
+		log_number(rec, "proxy-code", (uint64_t)r->code);
+	log_text(rec, "proxy-error", err_word(r->err));
+}

@@ -65,4 +65,7 @@ void choice_worked(const struct choice *c);
 void choice_unknown(const struct choice *c);
 void choice_failed(struct choice *c, const struct chain_result *r, enum chain_blame blame);
 
+/* The member that failed last, if one has, and how: for lines that have said which group it is. */
+void choice_log(const struct choice *c, struct log_record *rec);
+
 #endif

@@ -407,7 +407,7 @@ void multicast_begin(struct session *s)
 		session_end(s, err);
 		return;
 	}
-	udp_keep_alive(s);
+	udp_keep_alive(s->relay.end[RELAY_CLIENT].fd);
 	session_multicast(s, m);
 }
 

@@ -34,6 +34,27 @@ struct name *names_find(struct names *all, const struct socks5_address *address)
 	return NULL;
 }
 
+static bool may_be(const struct name *n, const struct addr *from)
+{
+	if (from->kind == ADDR_NAME)
+		return n->port == from->port && n->len == from->name_len &&
+		       memcmp(n->text, from->name, n->len) == 0;
+	return n->port == from->port ||
+	       (n->filter >= FILTER_ADDRESS && n->answered && ip_equal(&n->ip, &from->ip));
+}
+
+struct name *names_find_speaker(
+    const struct names *all, const struct policy_proxy *via, const struct addr *from)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		struct name *n = all->list[i];
+
+		if (n->named && n->sent && n->via == via && may_be(n, from))
+			return n;
+	}
+	return NULL;
+}
+
 /* The place of the one to be given up, or `all->n` where none may be. */
 static size_t oldest(const struct names *all)
 {

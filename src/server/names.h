@@ -32,9 +32,14 @@ struct name {
 	struct resolve_wait wait;
 	struct names *all;
 	bool resolving;
-	bool denied;             /* without `usable`: by the policy */
-	bool no_way;             /* with `usable`: it is a group whose interface is not there */
-	bool usable;             /* `ip` is where it goes, as long as `until` lies ahead */
+	bool denied; /* without `usable`: by the policy */
+	bool no_way; /* with `usable`: it is a group whose interface is not there */
+	bool usable; /* `ip` is where it goes, as long as `until` lies ahead */
+	/* With `usable`, through proxies: */
+	const struct policy_proxy *via; /* NULL: directly */
+	bool forward;                   /* with the client's credentials */
+	bool named; /* as a name: `ip` is who answered last, if anybody has (`answered`) */
+	bool sent, answered;
 	uint8_t filter;          /* enum udp_filter that the rule for it grants */
 	struct datagram_way way; /* where it is a group */
 	uint16_t rate;           /* its number in struct rates */
@@ -58,6 +63,12 @@ struct names {
 
 /* Cancels what is under way. */
 void names_fini(struct names *all);
+
+/* One to which something was sent as a name through that group, and `from` may be it: by its name,
+ * or, since its address is the proxy's affair, any address with its port; with a wider filter, any
+ * port of the address that it answered from. NULL where there is none. */
+struct name *names_find_speaker(
+    const struct names *all, const struct policy_proxy *via, const struct addr *from);
 
 /* NULL where it is not there. */
 struct name *names_find(struct names *all, const struct socks5_address *address);

@@ -96,12 +96,14 @@ struct remote *remotes_get(
 	return r;
 }
 
-struct remote *remotes_find_address(const struct remotes *all, const struct ip *ip, unsigned filter)
+struct remote *remotes_find_address(
+    const struct remotes *all, const struct ip *ip, const struct policy_proxy *via, unsigned filter)
 {
 	for (size_t i = 0; i < all->n_sets * REMOTE_WAYS; i++) {
 		struct remote *r = &all->list[i];
 
-		if (r->known && r->sent && r->filter >= filter && ip_equal(&r->ip, ip))
+		if (r->known && r->sent && r->via == via && r->filter >= filter &&
+		    ip_equal(&r->ip, ip))
 			return r;
 	}
 	return NULL;

@@ -27,7 +27,9 @@ struct remote {
 	bool no_way;    /* it is a group, and the interface that leads there is not there */
 	bool relay;     /* it is a relay of ours, as of `generation` */
 	uint8_t filter; /* enum udp_filter, the widest that a rule granted when sending there */
-	struct datagram_way way; /* of a group */
+	bool forward;   /* of `via`: with the client's credentials */
+	struct datagram_way way;        /* of a group */
+	const struct policy_proxy *via; /* which way it is sent to, and heard; NULL: directly */
 	/* Numbers in struct rates: what the verdict grants, and what the newest datagram passed by.
 	 */
 	uint16_t granted, rate;
@@ -52,9 +54,9 @@ struct remote *remotes_find(const struct remotes *all, const struct ip *ip, uint
 struct remote *remotes_get(
     struct remotes *all, const struct ip *ip, uint16_t port, uint64_t now, uint64_t old);
 
-/* One of that address, at whatever port, to which something was sent under a filter at least as
- * wide; or NULL. */
-struct remote *remotes_find_address(
-    const struct remotes *all, const struct ip *ip, unsigned filter);
+/* One of that address, at whatever port, to which something was sent by that way under a filter at
+ * least as wide; or NULL. */
+struct remote *remotes_find_address(const struct remotes *all, const struct ip *ip,
+    const struct policy_proxy *via, unsigned filter);
 
 #endif

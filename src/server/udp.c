@@ -40,6 +40,16 @@ static bool is_nobody(const struct ip *ip)
 	return (classes & (IP_UNSPECIFIED | IP_MULTICAST)) != 0 || ip_equal(ip, &all);
 }
 
+/* Nothing goes out directly that a rule wants to go through a proxy, and no proxy can be told by
+ * which interface a group is reached, or to join one. */
+static bool has_way(const struct session *s, const struct ip *to, const struct decision *d)
+{
+	if (!d->via)
+		return true;
+	return s->command == COMMAND_UDP && (ip_own_classes(to) & IP_MULTICAST) == 0 &&
+	       policy_proxy_has_udp(d->via);
+}
+
 struct decision udp_decide(
     struct session *s, enum command command, const struct udp_remote *to, bool log)
 {
@@ -55,8 +65,7 @@ struct decision udp_decide(
 	d = policy_decide(s->config->policy, &req);
 	if (log && d.log && d.rule)
 		request_log_decision(s, &req, &d);
-	/* Nothing goes out directly that a rule wants to go through a proxy. */
-	if (req.is_self || is_nobody(&to->ip) || to->port == 0 || d.via)
+	if (req.is_self || is_nobody(&to->ip) || to->port == 0 || !has_way(s, &to->ip, &d))
 		d.verdict = VERDICT_DENY;
 	return d;
 }
@@ -96,7 +105,8 @@ int udp_may_begin(struct session *s, enum command command)
 	s->rule = d.rule;
 	if (d.log && d.rule && !s->allowed)
 		request_log_decision(s, &req, &d);
-	if (s->allowed && d.via && d.certain)
+	if (s->allowed && d.via && d.certain &&
+	    (command != COMMAND_UDP || !policy_proxy_has_udp(d.via)))
 		return ERR_COMMAND;
 	return s->allowed ? 0 : ERR_DENIED;
 }
@@ -159,7 +169,7 @@ int udp_protect(const struct session *s, struct udp_parts *p)
 	return err;
 }
 
-void udp_keep_alive(const struct session *s)
+void udp_keep_alive(int fd)
 {
 	static const struct {
 		int level, name, value;
@@ -172,6 +182,6 @@ void udp_keep_alive(const struct session *s)
 
 	/* They fail only where it is no TCP socket. */
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		(void)setsockopt(s->relay.end[RELAY_CLIENT].fd, options[i].level, options[i].name,
-		    &options[i].value, sizeof(int));
+		(void)setsockopt(
+		    fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }

@@ -20,7 +20,7 @@ struct udp_remote {
 };
 
 /* What the rules say of a remote, and what no rule can say; `log`: with the line that a rule asks
- * for. */
+ * for. Where it is allowed with `via`, that can be done. */
 struct decision udp_decide(
     struct session *session, enum command command, const struct udp_remote *to, bool log);
 
@@ -57,6 +57,6 @@ struct udp_parts {
 int udp_protect(const struct session *session, struct udp_parts *parts);
 
 /* A NAT or a firewall forgets a connection that says nothing, and the datagrams live by it. */
-void udp_keep_alive(const struct session *session);
+void udp_keep_alive(int fd);
 
 #endif

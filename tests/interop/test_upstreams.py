@@ -2,11 +2,13 @@
 """The server through other people's proxies, and `tabi forward` for programs that lack what a proxy
 wants."""
 
+import select
 import socket
 import subprocess
 
 import pytest
 
+from harness import udp
 from harness.config import local
 from harness.tabi import Tabi, run
 from interop_helpers import NAME, OUTSIDE, PAGE, PASSWORD
@@ -150,3 +152,81 @@ def test_forward_is_for_this_host(guarded, forward, outside):
     """Nothing listens where others could come in."""
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((OUTSIDE, 1080)).close()
+
+
+# ---- datagrams ----
+
+# With a port range for UDP, 0 for any; it lets all of this host in.
+DANTED = """\
+logoutput: {dir}/log{port}
+internal: 127.0.0.1 port = {port}
+external: 127.0.0.1
+clientmethod: none
+socksmethod: none
+user.privileged: root
+user.unprivileged: nobody
+client pass {{ from: 0/0 to: 0/0 }}
+socks pass {{ from: 0/0 to: 0/0 command: connect udpassociate }}
+socks pass {{ from: 0/0 to: 0/0 command: udpreply }}
+"""
+
+
+def danted(directory, port, preexec):
+    path = directory / f"danted{port}.conf"
+    path.write_text(DANTED.format(dir=directory, port=port))
+    return serving(port, "danted", "-f", str(path), "-p", f"{path}.pid", preexec_fn=preexec)
+
+
+def ask(client, host, text):
+    """Dante connects its socket to the first remote, and may lose what comes meanwhile."""
+    for _ in range(5):
+        client.send(host, 7000, text)
+        if select.select([client.sock], [], [], 1)[0]:
+            assert client.recv() == (("127.0.0.1", 7000), text)
+            return
+    raise AssertionError("no answer")
+
+
+@pytest.mark.parametrize("urls", (
+    "socks5h://127.0.0.1:1081", "socks5h://127.0.0.1:1081,socks5h://127.0.0.1:1082",
+    "socks5h://127.0.0.1:1082,socks5h://127.0.0.1:1081",
+), ids=("alone", "first", "last"))  # fmt: skip
+def test_datagrams_through_dante(tabi, echo, hosts, tmp_path, urls):  # noqa: F811
+    """Alone, and before and behind a tabi in a chain: Dante's relay takes headers in headers."""
+    remote = echo()
+    with danted(tmp_path, 1081, hosts):
+        if "," in urls:
+            tabi("workers 1\nlisten 127.0.0.1:1082\nallow from loopback to any\n")
+        program = tabi(via(urls))
+        association = udp.Association()
+        for n in range(3):
+            ask(association, "127.0.0.1", b"text %d" % n)
+        ask(association, b"localhost", b"by name")
+        association.close()
+        line = program.wait_session(command="udp")
+        assert line["via"] == "up" and "drop-proxy" not in line
+        assert {data for data, _ in remote.seen} >= {b"text 0", b"text 2", b"by name"}
+
+
+def test_no_datagrams_through_others(tabi, hosts, home, tmp_path):  # noqa: F811
+    """microsocks has none: the log says so, and nothing is held against it."""
+    with PROXIES["microsocks"][0](tmp_path, hosts, home):
+        program = tabi(via("socks5h://127.0.0.1:1081"))
+        association = udp.Association()
+        association.send("127.0.0.1", 7000, b"x")
+        line = program.wait_for_log(lambda r: r.event == "udp-proxy-failed")
+        assert (line["proxy-stage"], line["proxy-code"]) == ("reply", "7")
+        association.close()
+        assert program.wait_session(command="udp")["drop-proxy"] == "1"
+        assert "proxy-down" not in program.log()
+
+
+def test_tabi_connect_datagrams_through_dante(echo, tabi, hosts, tmp_path):  # noqa: F811
+    """`tabi connect --udp` through Dante and on through us."""
+    echo()
+    tabi("workers 1\nlisten 127.0.0.1:1082\nallow from loopback to any\n")
+    with danted(tmp_path, 1081, hosts):
+        for urls in ("socks5h://127.0.0.1:1081,socks5h://127.0.0.1:1082",
+                     "socks5h://127.0.0.1:1082,socks5h://127.0.0.1:1081"):
+            done = run("connect", "-u", "-q", "1", "-x", urls, "127.0.0.1", "7000", input="text")
+            assert (done.returncode, done.stdout) == (0, "text"), done.stderr

@@ -76,7 +76,7 @@ def test_too_long_for_the_way_back_is_dropped_whole(tabi):
     remote.sendto(b"a" * LONGEST, outside)
     remote.sendto(b"behind", outside)
     assert one.recv()[1] == b"behind"
-    assert end(program, one)["drop-error"] == "1"
+    assert end(program, one)["drop-size"] == "1"
 
 
 @pytest.mark.case("U15")

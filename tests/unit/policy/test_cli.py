@@ -118,6 +118,14 @@ class Explain(unittest.TestCase):
         _, out, _ = run("explain", "-c", "-", ask, text=conf.replace("command udp ", ""))
         self.assertIn("; rate 2mbit (not in this version)\n", out)
 
+    def test_granted_through_proxies(self):
+        """Datagrams where the proxies have them, groups never."""
+        for url, granted in (("socks5h://h", "connect, bind, udp, resolve; via up"),
+                             ("socks5h://h,http://h", "connect, bind, resolve; via up")):
+            conf = f"listen 127.0.0.1:1080\nproxy up {url}\nallow from loopback via up\n"
+            _, out, _ = run("explain", "-c", "-", "to 192.0.2.1:53", text=conf)
+            self.assertIn(f"granted: {granted}", out)
+
     def test_called_wrongly(self):
         self.assertEqual(run("explain", "-x")[0], 2)
         self.assertEqual(run("explain", "-c")[0], 2)
