@@ -31,7 +31,7 @@ static int trouble(const struct connect_options *o, const char *what, int err)
 }
 
 int connect_complain(
-    const struct connect_options *o, const struct chain_result *failed, bool waiting)
+    const struct connect_options *o, size_t n_hops, const struct chain_result *failed, bool waiting)
 {
 	static const enum command commands[] = {
 	    [CONNECT_STREAM] = COMMAND_CONNECT,
@@ -41,7 +41,7 @@ int connect_complain(
 	};
 	const struct verdict_request request = {
 	    .hops = o->proxies.hop,
-	    .n_hops = o->proxies.n,
+	    .n_hops = n_hops,
 	    .command = commands[o->mode],
 	    .target = &o->target,
 	    .waiting = waiting,
@@ -112,8 +112,10 @@ void connect_loop_fini(struct connect_loop *l)
 struct opening {
 	const struct connect_options *o;
 	struct chain_result result;
-	bool listening; /* it was told so */
-	char why[256];  /* of `result` */
+	bool listening;    /* it was told so */
+	size_t n_hops;     /* that were asked */
+	struct nest *nest; /* of datagrams through proxies */
+	char why[256];     /* of `result` */
 	struct loop *loop;
 };
 
@@ -141,6 +143,15 @@ static void on_way(void *ctx, const struct chain_result *r)
 	loop_stop(opening->loop);
 }
 
+static void on_nest(void *ctx, struct nest *nest, const struct chain_result *r, size_t n_hops)
+{
+	struct opening *opening = ctx;
+
+	opening->nest = nest;
+	opening->n_hops = n_hops;
+	on_way(opening, r);
+}
+
 static void tell_way(const struct connect_options *o, const struct chain_result *r)
 {
 	char proxy[1024], first[IP_TEXT_MAX], bound[ADDR_TEXT_MAX];
@@ -162,43 +173,75 @@ static void tell_way(const struct connect_options *o, const struct chain_result 
 	}
 }
 
-/* Returns 0 with what was opened, or an exit status with what is wrong printed. */
-static int open_way(const struct connect_options *o, struct chain_result *ret_result)
+/* Datagrams through proxies. Returns 0 where the loop is to run, or 1 with the result. */
+static int start_nest(struct opening *opening, struct resolver *resolver)
+{
+	const struct connect_options *o = opening->o;
+	const struct nest_options options = {
+	    .chain =
+		{
+		    .hops = o->proxies.hop,
+		    .n_hops = o->proxies.n,
+		    .resolver = resolver,
+		    .tls = o->proxies.tls,
+		    .gss = o->proxies.gss,
+		    .whole_ms = (unsigned)o->timeout_ms,
+		},
+	    .fn = on_nest,
+	    .ctx = opening,
+	};
+	struct nest_opening *started;
+
+	return nest_open(&started, opening->loop, &options, &opening->result, &opening->n_hops) == 0
+		   ? 0
+		   : 1;
+}
+
+/* The same of everything else. */
+static int start_way(struct opening *opening, struct resolver *resolver)
 {
 	static const enum command commands[] = {
 	    [CONNECT_STREAM] = COMMAND_CONNECT,
 	    [CONNECT_UDP] = COMMAND_UDP,
 	    [CONNECT_LISTEN] = COMMAND_BIND,
 	};
-	struct connect_loop l;
-	struct opening opening = {.o = o, .loop = &l.loop};
-	const struct addr nobody = {.kind = ADDR_NONE};
-	struct way_options way;
+	const struct connect_options *o = opening->o;
+	const struct way_options way = {
+	    .loop = opening->loop,
+	    .resolver = resolver,
+	    .proxies = &o->proxies,
+	    .command = commands[o->mode],
+	    .target = o->target,
+	    .timeout_ms = o->timeout_ms,
+	    .fn = on_way,
+	    .ctx = opening,
+	};
 	struct way *started;
+
+	return way_start(&started, &way, &opening->result);
+}
+
+/* Returns 0 with what was opened, or an exit status with what is wrong printed. */
+static int open_way(
+    const struct connect_options *o, struct chain_result *ret_result, struct nest **ret_nest)
+{
+	const bool nests = o->mode == CONNECT_UDP && o->proxies.n > 0;
+	struct connect_loop l;
+	struct opening opening = {.o = o, .loop = &l.loop, .n_hops = o->proxies.n};
 	int status = connect_loop_init(&l, o);
 
 	if (status)
 		return status;
-	way = (struct way_options){
-	    .loop = &l.loop,
-	    .resolver = l.resolver,
-	    .proxies = &o->proxies,
-	    .command = commands[o->mode],
-	    /* A client of UDP does not know yet from where its datagrams come. */
-	    .target = o->mode == CONNECT_UDP && o->proxies.n > 0 ? nobody : o->target,
-	    .timeout_ms = o->timeout_ms,
-	    .fn = on_way,
-	    .ctx = &opening,
-	};
-	if (way_start(&started, &way, &opening.result) == 0)
+	if ((nests ? start_nest : start_way)(&opening, l.resolver) == 0)
 		loop_run(&l.loop);
 	*ret_result = opening.result;
+	*ret_nest = opening.nest;
 	/* A thread that waits for a KDC is not waited for. */
 	if (opening.result.err == ERR_CONNECT_TIMEOUT && o->proxies.gss)
-		_exit(connect_complain(o, ret_result, false));
+		_exit(connect_complain(o, opening.n_hops, ret_result, false));
 	connect_loop_fini(&l);
 	if (ret_result->err)
-		return connect_complain(o, ret_result, opening.listening);
+		return connect_complain(o, opening.n_hops, ret_result, opening.listening);
 	tell_way(o, ret_result);
 	return 0;
 }
@@ -252,18 +295,19 @@ static int pass_fd(const struct connect_options *o, int fd)
 static int go(struct connect_options *o)
 {
 	struct chain_result r;
+	struct nest *nest = NULL;
 	int status;
 
 	if (o->mode == CONNECT_SCAN)
 		return connect_scan(o);
-	status = open_way(o, &r);
+	status = open_way(o, &r, &nest);
 	/* They are nobody's business from here on; what is left is for messages. */
 	for (size_t i = 0; i < o->proxies.n; i++)
 		explicit_bzero(o->proxies.hop[i].password, sizeof(o->proxies.hop[i].password));
 	if (status)
 		return status;
 	if (o->mode == CONNECT_UDP)
-		return connect_datagrams(o, &r);
+		return connect_datagrams(o, nest, r.fd);
 	return o->pass_fd ? pass_fd(o, r.fd) : pump(o, &r);
 }
 

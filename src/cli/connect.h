@@ -7,10 +7,12 @@
 #include "cli/pump.h"
 #include "cli/verdict.h"
 #include "cli/way.h"
+#include "net/nest.h"
 
-/* Says what failed, and returns the exit status. `waiting` as in struct verdict_request. */
-int connect_complain(
-    const struct connect_options *o, const struct chain_result *failed, bool waiting);
+/* Says what failed with the first `n_hops` proxies, and returns the exit status. `waiting` as in
+ * struct verdict_request. */
+int connect_complain(const struct connect_options *o, size_t n_hops,
+    const struct chain_result *failed, bool waiting);
 
 /* Says what a pump or the datagrams ended with (0 or an error of pump_run()), and returns the exit
  * status. */
@@ -20,9 +22,9 @@ int connect_tell_end(const struct connect_options *o, int err, enum pump_place p
 /* -z, from the loop's start to its end. Returns the exit status. */
 int connect_scan(struct connect_options *o);
 
-/* Datagrams between standard input and output and `r`, whose descriptors and layer it closes.
- * Returns the exit status. */
-int connect_datagrams(const struct connect_options *o, const struct chain_result *r);
+/* Datagrams between standard input and output and the target: by way of proxies, or, where `nest`
+ * is NULL, of a socket that is connected to it. Closes either. Returns the exit status. */
+int connect_datagrams(const struct connect_options *o, struct nest *nest, int fd);
 
 /* A loop and a resolver for the time until a connection stands. */
 struct connect_loop {

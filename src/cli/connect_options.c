@@ -236,10 +236,6 @@ static int check_way(struct connect_options *o)
 	if (o->pass_fd && has_layer(&o->proxies))
 		return wrong(
 		    o, "--pass-fd", "what TLS and GSS-API need to know cannot be handed over");
-	if (o->mode == CONNECT_UDP && o->proxies.n > 1)
-		return wrong(o, "--udp",
-		    "takes one proxy: datagrams for the last of several would go to it past the "
-		    "others");
 	return -1;
 }
 

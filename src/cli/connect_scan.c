@@ -81,7 +81,7 @@ static int judge(struct scan *s, size_t port, const struct chain_result *r)
 	s->o->target.port = s->o->ports[port];
 	verdict_of(&v, &request, r);
 	if (s->o->verbose || ends_scan(v.status))
-		connect_complain(s->o, r, false);
+		connect_complain(s->o, s->o->proxies.n, r, false);
 	return v.status;
 }
 

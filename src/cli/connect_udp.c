@@ -5,8 +5,8 @@
  * comes.
  *
  * Who talks to a proxy does so to where it listens for us, with a header in front of each datagram
- * (RFC 1928 section 7), and the association lasts as long as the connection on which it was asked
- * for.
+ * (RFC 1928 section 7), or several for a chain of them; and the associations last as long as the
+ * connections on which they were asked for (net/nest.h).
  */
 #include <errno.h>
 #include <poll.h>
@@ -16,28 +16,30 @@
 #include <unistd.h>
 
 #include "cli/connect.h"
-#include "net/gss.h"
+#include "net/nest.h"
 #include "net/sockaddr.h"
 #include "proto/err.h"
 #include "proto/udp.h"
 
-enum { AT_INPUT, AT_OUTPUT, AT_RELAY, AT_CONTROL, N_PLACES };
+/* Behind them, the connections to the proxies. */
+enum { AT_INPUT, AT_OUTPUT, AT_RELAY, AT_CONTROL, N_PLACES = AT_CONTROL + NEST_HOPS_MAX };
 
 struct datagrams {
 	const struct connect_options *o;
-	int control; /* -1: directly */
-	struct layer *layer;
-	int fd; /* connected to the relay, or directly to the target */
+	struct nest *nest; /* NULL: directly */
+	int fd;            /* connected to the relay, or directly to the target */
 	struct stdio in, out;
 	struct pump_limits limits;
 	uint64_t up, down;
 	enum pump_place place;
-	bool known; /* `sender` is who answers; of a target given by name that is to be seen */
+	const char *why; /* of what failed, or NULL */
+	bool known;      /* `sender` is who answers; of a target given by name that is to be seen */
 	struct addr sender;
-	size_t left_at, left; /* of `got`, not yet written */
-	uint8_t *got;
-	uint8_t sent[UDP_HEADER_MAX + UDP_PAYLOAD_MAX];
-	uint8_t theirs[UDP_PAYLOAD_MAX + 1], clear[UDP_PAYLOAD_MAX + 1], wrapped[UDP_PAYLOAD_MAX];
+	const uint8_t *got; /* `left` bytes, not yet written */
+	size_t left;
+	struct nest_room room;
+	uint8_t sent[UDP_PAYLOAD_MAX], theirs[NEST_BUFFER_SIZE];
+	uint8_t a[NEST_BUFFER_SIZE], b[NEST_BUFFER_SIZE];
 };
 
 static int fail(struct datagrams *d, enum pump_place place, int err)
@@ -55,24 +57,39 @@ static size_t header_size(const struct addr *target)
 	return ip_is_v4(&target->ip) ? 10 : 22;
 }
 
-/* Sends `len` bytes behind the header's room. */
+/* What a datagram may hold beside the headers. */
+static size_t room_for_payload(const struct datagrams *d)
+{
+	size_t headers = d->nest ? header_size(&d->o->target) : 0;
+
+	for (size_t i = 1; d->nest && i < d->nest->n; i++)
+		headers += header_size(&d->nest->relays[i].at);
+	return UDP_PAYLOAD_MAX - headers;
+}
+
+/* Returns 0 or -errno. */
+static int send_parts(int fd, const struct nest_parts *p)
+{
+	struct iovec parts[2] = {
+	    /* struct iovec serves both directions, so it has no const. */
+	    {(void *)(uintptr_t)p->header, p->header_len},
+	    {(void *)(uintptr_t)p->data, p->len},
+	};
+	const struct msghdr msg = {.msg_iov = parts, .msg_iovlen = 2};
+
+	return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* The first `len` bytes of `sent`. */
 static int send_one(struct datagrams *d, size_t len)
 {
-	uint8_t *payload = d->sent + UDP_HEADER_MAX, *begin = payload;
-	size_t whole = len;
+	struct nest_parts p = {.data = d->sent, .len = len};
 	int err = 0;
 
-	if (d->control >= 0) {
-		begin = udp_wrap(payload, &d->o->target);
-		whole = (size_t)(payload + len - begin);
-	}
-	if (gss_layer_is(d->layer)) {
-		err = gss_datagram_wrap(
-		    d->layer, begin, whole, d->wrapped, sizeof(d->wrapped), &whole);
-		begin = d->wrapped;
-	}
-	if (!err && send(d->fd, begin, whole, MSG_NOSIGNAL) < 0)
-		err = -errno;
+	if (d->nest)
+		err = nest_wrap(d->nest, &d->o->target, d->sent, len, &d->room, &p);
+	if (!err)
+		err = send_parts(d->fd, &p);
 	/* It may be lost anywhere else as well. */
 	if (err == -EAGAIN || err == -ENOBUFS)
 		err = 0;
@@ -85,8 +102,7 @@ static int send_one(struct datagrams *d, size_t len)
 
 static int read_input(struct datagrams *d)
 {
-	size_t room = UDP_PAYLOAD_MAX - (d->control >= 0 ? header_size(&d->o->target) : 0);
-	ssize_t n = stdio_read(&d->in, d->sent + UDP_HEADER_MAX, room);
+	ssize_t n = stdio_read(&d->in, d->sent, room_for_payload(d));
 
 	if (n == -EAGAIN)
 		return 0;
@@ -118,35 +134,26 @@ static bool is_theirs(struct datagrams *d, const struct addr *from)
 /* Finds the payload of what came. Returns false for what is to be dropped. */
 static bool unwrap(struct datagrams *d, size_t n)
 {
-	struct udp_packet packet;
+	struct udp_packet packet = {.data = d->theirs, .len = n};
 	struct addr from;
 
-	d->got = d->theirs;
-	if (gss_layer_is(d->layer)) {
-		if (gss_datagram_unwrap(d->layer, d->theirs, n, d->clear, sizeof(d->clear), &n))
-			return false;
-		d->got = d->clear;
-	}
-	d->left_at = 0;
-	d->left = n;
-	if (d->control < 0)
-		return true;
-	if (udp_unwrap(d->got, n, &packet, &from) != 0 || !is_theirs(d, &from))
+	if (d->nest && (nest_unwrap(d->nest, d->theirs, n, &d->room, &packet, &from) != 0 ||
+			   !is_theirs(d, &from)))
 		return false;
-	d->left_at = (size_t)(packet.data - d->got);
+	d->got = packet.data;
 	d->left = packet.len;
 	return true;
 }
 
 static int write_output(struct datagrams *d)
 {
-	ssize_t n = stdio_write(&d->out, d->got + d->left_at, d->left);
+	ssize_t n = stdio_write(&d->out, d->got, d->left);
 
 	if (n == -EAGAIN)
 		return 0;
 	if (n < 0)
 		return fail(d, PUMP_STDOUT, (int)n);
-	d->left_at += (size_t)n;
+	d->got += n;
 	d->left -= (size_t)n;
 	d->down += (uint64_t)n;
 	return 0;
@@ -167,17 +174,30 @@ static int receive(struct datagrams *d)
 }
 
 /* Nothing is said on it but its end. */
-static int hear_control(struct datagrams *d)
+static int hear_control(struct datagrams *d, size_t i)
 {
+	const struct nest_control *c = &d->nest->control[i];
 	uint8_t rest[512];
-	ssize_t n = layer_recv(d->layer, d->control, rest, sizeof(rest));
+	ssize_t n = layer_recv(c->layer, c->fd, rest, sizeof(rest));
 
 	if (n > 0 || n == -EAGAIN)
 		return 0;
+	d->why = c->layer ? c->layer->why : NULL;
 	return fail(d, PUMP_CONNECTION, n < 0 ? (int)n : -ECONNRESET);
 }
 
 /* ---- both ---- */
+
+/* The connections, as far as there is something to hear. */
+static int hear_controls(struct datagrams *d, const struct pollfd *fds)
+{
+	int err = 0;
+
+	for (size_t i = 0; d->nest && i < d->nest->n && !err; i++)
+		if (fds[i].revents || layer_pending(d->nest->control[i].layer))
+			err = hear_control(d, i);
+	return err;
+}
 
 static int turn(struct datagrams *d)
 {
@@ -185,12 +205,17 @@ static int turn(struct datagrams *d)
 	    [AT_INPUT] = {.fd = d->in.fd, .events = POLLIN},
 	    [AT_OUTPUT] = {.fd = d->out.fd, .events = d->left > 0 ? POLLOUT : 0},
 	    [AT_RELAY] = {.fd = d->left > 0 ? -1 : d->fd, .events = POLLIN},
-	    [AT_CONTROL] = {.fd = d->control, .events = POLLIN},
 	};
-	const bool pending = layer_pending(d->layer);
+	const size_t n = d->nest ? d->nest->n : 0;
+	bool pending = false;
 	int err = 0;
 
-	if (poll(fds, N_PLACES, pending ? 0 : pump_time_left(&d->limits)) < 0)
+	for (size_t i = 0; i < n; i++) {
+		fds[AT_CONTROL + i] =
+		    (struct pollfd){.fd = d->nest->control[i].fd, .events = POLLIN};
+		pending |= layer_pending(d->nest->control[i].layer);
+	}
+	if (poll(fds, AT_CONTROL + n, pending ? 0 : pump_time_left(&d->limits)) < 0)
 		return 0;
 	if (fds[AT_OUTPUT].revents & (POLLERR | POLLHUP | POLLNVAL))
 		return fail(d, PUMP_STDOUT, -EPIPE);
@@ -200,9 +225,7 @@ static int turn(struct datagrams *d)
 		err = write_output(d);
 	if (!err && fds[AT_RELAY].revents)
 		err = receive(d);
-	if (!err && (fds[AT_CONTROL].revents || pending))
-		err = hear_control(d);
-	return err;
+	return err ? err : hear_controls(d, fds + AT_CONTROL);
 }
 
 static int run(struct datagrams *d)
@@ -244,33 +267,31 @@ static int tell_end(const struct datagrams *d, int err)
 	const struct chain_result refused = {
 	    .err = err, .stage = CHAIN_AT_DIAL, .code = -1, .fd = -1};
 
-	if (err == -ECONNREFUSED && d->control < 0)
-		return connect_complain(d->o, &refused, false);
-	return connect_tell_end(
-	    d->o, err, d->place, d->layer ? d->layer->why : NULL, d->up, d->down);
+	if (err == -ECONNREFUSED && !d->nest)
+		return connect_complain(d->o, 0, &refused, false);
+	return connect_tell_end(d->o, err, d->place, d->why, d->up, d->down);
 }
 
-int connect_datagrams(const struct connect_options *o, const struct chain_result *r)
+int connect_datagrams(const struct connect_options *o, struct nest *nest, int fd)
 {
-	const bool direct = o->proxies.n == 0;
 	struct datagrams *d = calloc(1, sizeof(*d));
 	int err = -ENOMEM, status;
 
 	if (d) {
 		d->o = o;
-		d->control = direct ? -1 : r->fd;
-		d->layer = r->layer;
-		d->fd = direct ? r->fd : open_relay(&r->bound);
+		d->nest = nest;
+		d->fd = nest ? open_relay(&nest->relays[0].at) : fd;
+		d->room.a = d->a;
+		d->room.b = d->b;
 		d->limits = (struct pump_limits){.idle_ms = o->idle_ms, .quit_ms = o->quit_ms};
 		d->known = o->target.kind == ADDR_IP;
 		d->sender = o->target;
 		err = d->fd < 0 ? d->fd : run(d);
 	}
 	status = d ? tell_end(d, err) : VERDICT_LOCAL;
-	layer_free(r->layer);
-	close(r->fd);
-	if (d && !direct && d->fd >= 0)
+	if (d && d->fd >= 0)
 		close(d->fd);
+	nest_free(nest);
 	free(d);
 	return status;
 }

@@ -76,6 +76,67 @@ def test_datagrams_with_a_password(tabi, echo, tmp_path):
     assert done.stdout == b"text"
 
 
+def chain_of(tabi, n):
+    """`n` proxies in a row, and the URLs of them."""
+    programs = [tabi(LOCAL.replace(":1080", f":{1080 + i}")) for i in range(n)]
+    return programs, ",".join(f"socks5h://127.0.0.1:{1080 + i}" for i in range(n))
+
+
+@pytest.mark.parametrize("n", (2, 3))
+def test_datagrams_through_a_chain(tabi, echo, n):
+    """As long as they may be with the headers of all proxies, each of which has an association."""
+    remote = echo()
+    programs, urls = chain_of(tabi, n)
+    data = targets.pattern(65507 - 10 * n + 100, "udp")
+    done = check(connect("-u", "-v", "-q", "0.5", "-x", urls, *TO, data=data), c.OK)
+    assert [len(d) for d, _ in remote.seen][0] in (65507 - 10 * n, 65536 - 4096)
+    assert done.stdout == data == b"".join(d for d, _ in remote.seen)
+    for i, program in enumerate(programs):
+        line = program.wait_session(command="udp")
+        assert line["packets-up"] == str(len(remote.seen))
+        assert len([r for r in program.sessions() if r["command"] == "connect"]) <= n - 1 - i
+
+
+def test_datagrams_through_a_chain_by_name(tabi, echo, dns_server):
+    """The last proxy looks it up."""
+    dns_server({"www.example": ["127.0.0.1"]})
+    echo()
+    programs, urls = chain_of(tabi, 1)
+    last = tabi(LOCAL.replace(":1080", ":1090"))
+    done = connect("-u", "-q", "0.3", "-x", f"{urls},socks5h://127.0.0.1:1090", "www.example", "7000",
+                   data=b"text")
+    assert check(done, c.OK).stdout == b"text"
+    assert last.wait_session(command="udp")["packets-down"] == "1"
+
+
+@pytest.mark.parametrize("deny", (0, 1))
+def test_datagrams_refused_in_a_chain(tabi, deny):
+    """It is said by whom, and that it was UDP that he refused."""
+    for i in range(2):
+        tabi(local("deny command udp" if i == deny else "").replace(":1080", f":{1080 + i}"))
+    done = connect("-u", "-x", "socks5h://127.0.0.1:1080,socks5h://127.0.0.1:1081", *TO, data=b"x")
+    check(done, c.DENIED, f"127.0.0.1:{1080 + deny}: UDP: denied")
+
+
+@pytest.mark.parametrize("urls", ("http://127.0.0.1:1080,socks5h://127.0.0.1:1081",
+                                  "socks5h://127.0.0.1:1081,socks4a://127.0.0.1:1080"))  # fmt: skip
+def test_datagrams_where_a_proxy_of_a_chain_has_none(tabi, urls):
+    chain_of(tabi, 2)
+    done = connect("-u", "-x", urls, *TO, data=b"x")
+    check(done, c.UNSUPPORTED, "127.0.0.1:1080", "no word for this command")
+
+
+@pytest.mark.parametrize("hop", (0, 1))
+def test_a_proxy_of_the_chain_ends(tabi, echo, hop):
+    echo()
+    programs, urls = chain_of(tabi, 2)
+    with start("-u", "-x", urls, *TO) as p:
+        os.write(p.stdin.fileno(), b"text")
+        assert os.read(p.stdout.fileno(), 100) == b"text"
+        programs[hop].stop()
+        assert p.wait(10) == c.CUT
+
+
 def test_datagrams_refused(tabi):
     tabi(local("deny command udp"))
     check(connect("-u", "-x", SOCKS5, *TO, data=b"text"), c.DENIED, "UDP: denied")
