@@ -470,8 +470,12 @@ static bool has_credentials(const struct policy_proxy *proxy)
 {
 	for (size_t i = 0; i < proxy->n_members; i++) {
 		const struct policy_member *m = &proxy->members[i];
-		const struct url *last = &m->hops[m->n_hops - 1];
+		const struct url *last;
 
+		/* Its URL was a mistake, which is told. */
+		if (m->n_hops == 0)
+			continue;
+		last = &m->hops[m->n_hops - 1];
 		if (last->has_user || last->has_password || m->password_file ||
 		    m->isolation != ISOLATE_NOTHING || m->gss.at.line > 0)
 			return true;

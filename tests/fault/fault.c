@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -137,6 +138,16 @@ ssize_t splice(int fdin, off64_t *offin, int fdout, off64_t *offout, size_t len,
 
 	find_next("splice", &next);
 	return fails("splice") ? -1 : next(fdin, offin, fdout, offout, len, flags);
+}
+
+/* It returns the error. */
+int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attr,
+    void *(*start_routine)(void *), void *restrict arg)
+{
+	int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+	find_next("pthread_create", &next);
+	return fails("pthread_create") ? errno : next(thread, attr, start_routine, arg);
 }
 
 pid_t fork(void)

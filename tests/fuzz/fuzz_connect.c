@@ -188,6 +188,8 @@ static void run(struct outcome *o, enum cut cut, const uint8_t choices[static 4]
 	connect_init(&o->c, hops, n_hops, command, &target);
 	if (choices[3] & 0x80)
 		connect_use_gss(&o->c, choices[3] & 3, choices[3] & 4);
+	if (choices[3] & 0x40)
+		connect_demand_gss(&o->c);
 	connect_send_early(&o->c, choices[3] >> 3 & 3);
 	if (choices[3] & 0x20)
 		make_forms(&o->c, forms);

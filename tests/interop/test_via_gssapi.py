@@ -2,6 +2,7 @@
 """The server and `tabi forward` through SOCKS5 proxies that want GSS-API (RFC 1961), with a real KDC,
 which may be slow, silent or dead."""
 
+import errno
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from harness import kdc, socks, targets
 from harness.config import PROXY
 from harness.tabi import SANITIZED, Tabi, check_memory, run, wait_until
 from interop_helpers import OUTSIDE, PAGE, PASSWORD
+from test_faults import fault
 
 GATE = "gate/client@EXAMPLE.ORG"
 MIB = 1 << 20
@@ -456,6 +458,17 @@ def test_dead_kdc(tabi, kerberos, gate, nobody, target, middle):
 
     wait_until(works, what="the proxy to be used again")
     first.wait_for_log(lambda r: r.event == "proxy-up")
+
+
+def test_no_thread_for_the_kdc(tabi, kerberos, gate, nobody, target):
+    """A shortage of ours, which is no fault of the proxy's, and passes."""
+    target(targets.echo)
+    tabi(back(kerberos))
+    first = tabi(front(f"gssapi keytab {gate}"), **fault("pthread_create", errno.EAGAIN, 1, 1))
+    assert socks.ask5(PROXY, "127.0.0.1", 7000) == 1
+    first.wait_session(reason="no-memory")
+    check_echo(10)
+    assert "proxy-down" not in first.log()
 
 
 def test_another_proxy_is_tried(tabi, kerberos, gate, nobody, target, middle):

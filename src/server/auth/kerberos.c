@@ -10,18 +10,18 @@ static krb5_data data_of(const struct keytab_part *part)
 	return (krb5_data){.length = part->len, .data = (char *)(uintptr_t)part->data};
 }
 
-void kerberos_key_of(const struct keytab_entry *e, struct kerberos_key *k)
+void kerberos_key_of(const struct keytab_entry *e, struct kerberos_key *key)
 {
 	for (uint16_t i = 0; i < e->n_components; i++)
-		k->components[i] = data_of(&e->components[i]);
-	k->principal = (krb5_principal_data){
+		key->components[i] = data_of(&e->components[i]);
+	key->principal = (krb5_principal_data){
 	    .realm = data_of(&e->realm),
-	    .data = k->components,
+	    .data = key->components,
 	    .length = e->n_components,
 	    .type = (krb5_int32)e->name_type,
 	};
-	k->entry = (krb5_keytab_entry){
-	    .principal = &k->principal,
+	key->entry = (krb5_keytab_entry){
+	    .principal = &key->principal,
 	    .timestamp = (krb5_timestamp)e->timestamp,
 	    .vno = e->version,
 	    .key = {.enctype = e->enctype,
