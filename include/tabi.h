@@ -165,7 +165,10 @@ enum tabi_flags {
 	TABI_GSS_NEC = 8,
 	/* The last proxy, which speaks SOCKS5, is offered nothing but GSS-API: nobody on the way
 	 * can have what is meant to be protected go unprotected. */
-	TABI_GSS_ONLY = 16
+	TABI_GSS_ONLY = 16,
+	/* Datagrams of tabi_udp_send() go straight to the last proxy, past those before it, which
+	 * learns from where. */
+	TABI_UDP_STRAIGHT = 32
 };
 
 /* Who looks the destination's name up. */
@@ -591,9 +594,12 @@ TABI_API struct tabi_stream *tabi_accept_stream(struct tabi_listener *listener, 
 TABI_API void tabi_listener_close(struct tabi_listener *listener);
 
 /*
- * UDP ASSOCIATE. Datagrams go straight to the last proxy's relay, not through the hops before it,
- * nor through TLS; where the last proxy agreed to GSS-API's protection, each is protected. Blocks
- * until the proxy has agreed. NULL on failure.
+ * UDP ASSOCIATE. Through a chain of SOCKS5 proxies each has an association, over a connection of
+ * its own, and each datagram a header for every one. A chain with another proxy in it is
+ * TABI_E_UNSUPPORTED, unless flags say TABI_UDP_STRAIGHT. Datagrams do not go through TLS;
+ * GSS-API's protection they have where a proxy agreed to it that is the only one, or gets them
+ * straight, and through others that is TABI_E_GSS. Blocks until the proxies have agreed;
+ * options.credentials may be asked more than once for a hop. NULL on failure.
  */
 struct tabi_udp;
 TABI_API struct tabi_udp *tabi_udp_open(
@@ -604,14 +610,15 @@ TABI_API int tabi_udp_send(
     struct tabi_udp *udp, const struct tabi_address *to, const void *data, size_t len);
 /*
  * Waits for a datagram, at most `timeout` (negative: for ever; 0: not at all), in `buf`, which has
- * TABI_UDP_HEADER_MAX bytes more than the longest payload. Returns the payload's length, 0 too, and
- * by `ret_payload` where in `buf` it is. TABI_E_AGAIN when none came, TABI_E_TOO_LONG for one that
- * did not fit, TABI_E_CLOSED when the proxy has ended the association, TABI_E_IO.
+ * TABI_UDP_HEADER_MAX bytes more than the longest payload, for each proxy. Returns the payload's
+ * length, 0 too, and by `ret_payload` where in `buf` it is. TABI_E_AGAIN when none came,
+ * TABI_E_TOO_LONG for one that did not fit, TABI_E_CLOSED when the proxy has ended the association,
+ * TABI_E_IO.
  */
 TABI_API long tabi_udp_recv(struct tabi_udp *udp, void *buf, size_t cap, int timeout,
     struct tabi_address *ret_from, void **ret_payload);
-/* For polling: the socket of the datagrams, and the connection that keeps the association alive,
- * readable when it has ended. */
+/* For polling: the socket of the datagrams, and what keeps the associations alive, readable when
+ * one has ended (without epoll that of the last proxy; tabi_udp_recv() sees the end of any). */
 TABI_API tabi_socket tabi_udp_fd(const struct tabi_udp *udp);
 TABI_API tabi_socket tabi_udp_control_fd(const struct tabi_udp *udp);
 TABI_API void tabi_udp_close(struct tabi_udp *udp);

@@ -64,7 +64,7 @@ _Static_assert(LOOKUP_ADDRESSES_MAX <= RACE_MAX, "all of them can be tried");
 
 /* ---- making one ---- */
 
-static const char *find_proxies(const char *proxies)
+const char *dial_find_proxies(const char *proxies)
 {
 	if (!proxies)
 		proxies = getenv("TABI_PROXY");
@@ -114,6 +114,29 @@ static bool wants_tls(const struct tabi_dial *d)
 			return true;
 	}
 	return false;
+}
+
+size_t dial_datagram_hops(const struct tabi_dial *d)
+{
+	const int hops = tabi_hops(d->machine);
+	char url[400];
+
+	if (hops == 1 || (d->options.flags & TABI_UDP_STRAIGHT))
+		return 1;
+	for (int hop = 0; hop < hops; hop++) {
+		tabi_hop_url(d->machine, hop, url, sizeof(url));
+		if (strncmp(url, "socks5", 6) != 0)
+			return 0;
+	}
+	return (size_t)hops;
+}
+
+int dial_time_left(const struct tabi_dial *d)
+{
+	const int left = os_timeout(os_now(), d->deadline);
+
+	/* 0 would be the default. */
+	return left != 0 ? left : 1;
 }
 
 int dial_needs_stream(const struct tabi_dial *d)
@@ -183,7 +206,7 @@ struct tabi_dial *tabi_dial_new(const char *proxies, enum tabi_command command, 
 	if (options_take(options, &d->options, &e.why) != 0)
 		goto failed;
 	e.why = "no proxy was named, neither in the call nor in TABI_PROXY or ALL_PROXY";
-	proxies = find_proxies(proxies);
+	proxies = dial_find_proxies(proxies);
 	if (!proxies)
 		goto failed;
 	e = error_of_call(TABI_E_IO, NULL);

@@ -18,6 +18,16 @@ int dial_needs_stream(const struct tabi_dial *dial);
  * Returns how many. */
 int dial_look_up(struct tabi_dial *dial, const char *host, struct tabi_address *ret_addresses);
 
+/* The proxies as they were given, else as the environment says; NULL: there are none. */
+const char *dial_find_proxies(const char *proxies);
+
+/* How many proxies datagrams go through: all where all speak SOCKS5, and the last one alone where
+ * there is no other or the options say that they go straight to it; 0 where they cannot. */
+size_t dial_datagram_hops(const struct tabi_dial *dial);
+
+/* Until its deadline, as options.timeout. */
+int dial_time_left(const struct tabi_dial *dial);
+
 /* After its end: by what datagrams of the last hop are protected, or NULL. */
 struct layer *dial_protects_datagrams(const struct tabi_dial *dial);
 

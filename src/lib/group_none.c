@@ -6,15 +6,16 @@ tabi_socket os_group(void)
 	return TABI_NO_SOCKET;
 }
 
-int os_group_add(tabi_socket group, tabi_socket fd)
+int os_group_add(tabi_socket to, tabi_socket fd, int wanted)
 {
-	(void)group;
+	(void)to;
 	(void)fd;
+	(void)wanted;
 	return -1;
 }
 
-void os_group_remove(tabi_socket group, tabi_socket fd)
+void os_group_remove(tabi_socket from, tabi_socket fd)
 {
-	(void)group;
+	(void)from;
 	(void)fd;
 }

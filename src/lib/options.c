@@ -6,7 +6,7 @@
 
 #define KNOWN_FLAGS                                                                                \
 	((unsigned)TABI_ONE_FLIGHT | (unsigned)TABI_EARLY_STREAM | (unsigned)TABI_NO_RETRY |       \
-	    (unsigned)TABI_GSS_NEC | (unsigned)TABI_GSS_ONLY)
+	    (unsigned)TABI_GSS_NEC | (unsigned)TABI_GSS_ONLY | (unsigned)TABI_UDP_STRAIGHT)
 
 static const char *fault_of(const struct tabi_options *o)
 {

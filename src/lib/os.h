@@ -66,18 +66,19 @@ struct os_wait {
 	int events;
 	int ready;
 };
-#define OS_WAITS_MAX 16
+#define OS_WAITS_MAX 20
 /* Waits for at most `timeout` milliseconds (negative: for ever). Returns how many are ready, 0 too
  * when a signal came, or an error. */
 int os_wait(struct os_wait *waits, int n, int timeout);
 
 /*
- * A descriptor that is readable when one of those added to it is writable: group_epoll.c, or
+ * A descriptor that is readable when one of those added to it is ready for what it was added for:
+ * group_epoll.c, or
  * group_none.c for systems without, chosen by the build. TABI_NO_SOCKET where there is none; it is
  * closed by os_close(). One that is added has to be removed before it is closed.
  */
 tabi_socket os_group(void);
-int os_group_add(tabi_socket group, tabi_socket fd);
-void os_group_remove(tabi_socket group, tabi_socket fd);
+int os_group_add(tabi_socket to, tabi_socket fd, int wanted);
+void os_group_remove(tabi_socket from, tabi_socket fd);
 
 #endif

@@ -83,7 +83,7 @@ static void begin_next(struct race *r)
 		if (begun) {
 			r->flying++;
 			if (r->group != TABI_NO_SOCKET)
-				(void)os_group_add(r->group, r->fds[i]);
+				(void)os_group_add(r->group, r->fds[i], TABI_WRITABLE);
 		} else {
 			r->fds[i] = TABI_NO_SOCKET;
 			has_failed(r, err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* UDP ASSOCIATE over the system's sockets: one for the datagrams, and the connection to the proxy,
- * which keeps the association alive and says nothing any more but that it has ended. */
+/* UDP ASSOCIATE over the system's sockets: one for the datagrams, and a connection for each
+ * association, which keeps it alive and says nothing any more but that it has ended. */
 #include "tabi.h"
 
 #include <errno.h>
@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/address.h"
+#include "lib/associations.h"
 #include "lib/dial.h"
 #include "lib/error.h"
 #include "lib/gsslayer.h"
@@ -15,26 +17,33 @@
 #include "lib/os.h"
 
 #define DATAGRAM_MAX ((size_t)65535)
-#define WRAPPED_MAX (2 * DATAGRAM_MAX)
 
 struct tabi_udp {
-	struct tabi_dial *dial; /* with its socket and its layers */
+	struct associations associations;
 	tabi_socket fd;
-	struct layer *protection; /* the dial's; NULL: none */
-	unsigned char *wrapped;   /* a datagram under it, of WRAPPED_MAX bytes */
+	struct layer *protection; /* the last dial's; NULL: none */
+	/* Where a datagram is copied, under protection or for several proxies; NULL where it need
+	 * not be. */
+	unsigned char *wrapped;
 };
 
-/* A relay that is given by its name is the proxy that was reached through others. */
+static struct tabi_dial *last_dial(const struct tabi_udp *u)
+{
+	return u->associations.dials[u->associations.n - 1];
+}
+
+/* The first one, to which we send. One that is given by its name is a proxy that was reached
+ * through others, past which datagrams go. */
 static int find_relay(const struct tabi_udp *u, struct tabi_address *ret_relay)
 {
 	struct tabi_address found[LOOKUP_ADDRESSES_MAX];
 	uint16_t port;
 
-	tabi_dial_listens_at(u->dial, ret_relay);
+	address_from_addr(&u->associations.relays[0].at, ret_relay);
 	if (ret_relay->family != TABI_NAME)
 		return 0;
 	port = ret_relay->port;
-	if (dial_look_up(u->dial, ret_relay->name, found) <= 0)
+	if (dial_look_up(last_dial(u), ret_relay->name, found) <= 0)
 		return TABI_E_RESOLVE;
 	*ret_relay = found[0];
 	ret_relay->port = port;
@@ -57,10 +66,14 @@ static int open_socket(struct tabi_udp *u, struct tabi_error *e)
 
 static int take_protection(struct tabi_udp *u, struct tabi_error *e)
 {
-	u->protection = dial_protects_datagrams(u->dial);
-	if (u->protection)
-		u->wrapped = malloc(WRAPPED_MAX);
-	*e = error_of_call(u->protection && !u->wrapped ? TABI_E_MEMORY : 0, NULL);
+	const size_t n = u->associations.n;
+
+	u->protection = dial_protects_datagrams(last_dial(u));
+	*e = error_of_call(0, NULL);
+	if (!u->protection && n == 1)
+		return 0;
+	u->wrapped = malloc(u->protection ? 2 * DATAGRAM_MAX : n * UDP_HEADER_MAX + DATAGRAM_MAX);
+	*e = error_of_call(u->wrapped ? 0 : TABI_E_MEMORY, NULL);
 	return e->code;
 }
 
@@ -72,10 +85,8 @@ struct tabi_udp *tabi_udp_open(
 
 	if (u) {
 		u->fd = TABI_NO_SOCKET;
-		u->dial = tabi_dial_new(proxies, TABI_UDP, NULL, 0, options, &e);
-		if (u->dial && dial_wait(u->dial, -1) != 1)
-			tabi_dial_error(u->dial, &e);
-		else if (u->dial && open_socket(u, &e) == 0 && take_protection(u, &e) == 0)
+		if (associations_open(&u->associations, proxies, options, &e) == 0 &&
+		    open_socket(u, &e) == 0 && take_protection(u, &e) == 0)
 			return u;
 	}
 	error_tell(ret_error, &e);
@@ -119,6 +130,26 @@ static int send_two(
 	return err < 0 ? TABI_E_IO : 0;
 }
 
+/* A header for each proxy. */
+static int send_nested(
+    struct tabi_udp *u, const struct tabi_address *to, const void *data, size_t len)
+{
+	const struct associations *a = &u->associations;
+	unsigned char *payload = u->wrapped + a->n * UDP_HEADER_MAX, *begin;
+	struct addr remote;
+
+	if (address_to_addr(to, &remote) != 0 || remote.kind == ADDR_NONE)
+		return TABI_E_ARGUMENT;
+	if (len > DATAGRAM_MAX)
+		return TABI_E_TOO_LONG;
+	if (len > 0)
+		memcpy(payload, data, len);
+	begin = udp_wrap_nested(payload, a->relays, a->n, &remote);
+	if (!begin)
+		return TABI_E_ARGUMENT;
+	return send_two(u, begin, (size_t)(payload + len - begin), NULL, 0);
+}
+
 int tabi_udp_send(struct tabi_udp *u, const struct tabi_address *to, const void *data, size_t len)
 {
 	unsigned char header[TABI_UDP_HEADER_MAX];
@@ -127,22 +158,12 @@ int tabi_udp_send(struct tabi_udp *u, const struct tabi_address *to, const void 
 
 	if (n < 0)
 		return n;
+	if (u->associations.n > 1)
+		return send_nested(u, to, data, len);
 	if (!u->protection)
 		return send_two(u, header, (size_t)n, data, len);
 	err = protect(u, header, (size_t)n, data, len, &wrapped);
 	return err < 0 ? err : send_two(u, u->wrapped, wrapped, NULL, 0);
-}
-
-/* Whatever it says is not for us; its end is. Behind TLS the end of the socket does as well. */
-static bool has_ended(const struct tabi_udp *u)
-{
-	unsigned char nothing[64];
-	long n;
-
-	do
-		n = os_receive(tabi_dial_fd(u->dial), nothing, sizeof(nothing));
-	while (n > 0);
-	return n != -EAGAIN;
 }
 
 /* The next datagram, without its protection. Returns as os_receive_datagram(), or 0 for one that
@@ -165,6 +186,21 @@ static long receive_plain(struct tabi_udp *u, void *buf, size_t cap)
 	return (long)len;
 }
 
+/* As tabi_udp_unwrap(), through all proxies. */
+static long unwrap(struct tabi_udp *u, const void *datagram, size_t len,
+    struct tabi_address *ret_from, const void **ret_payload)
+{
+	struct associations *a = &u->associations;
+	struct udp_packet packet;
+	struct addr from;
+
+	if (udp_unwrap_nested(datagram, len, a->relays, a->n, &packet, &from) != 0)
+		return TABI_E_PROTOCOL;
+	address_from_addr(&from, ret_from);
+	*ret_payload = packet.data;
+	return (long)packet.len;
+}
+
 /* One datagram that is there, past those that mean nothing. */
 static long receive_one(
     struct tabi_udp *u, void *buf, size_t cap, struct tabi_address *ret_from, void **ret_payload)
@@ -182,7 +218,7 @@ static long receive_one(
 			return TABI_E_IO;
 		if ((size_t)n > cap)
 			return TABI_E_TOO_LONG;
-		len = tabi_udp_unwrap(buf, (size_t)n, ret_from, &payload);
+		len = unwrap(u, buf, (size_t)n, ret_from, &payload);
 		if (len < 0)
 			continue;
 		*ret_payload = (char *)buf + ((const char *)payload - (const char *)buf);
@@ -196,18 +232,18 @@ long tabi_udp_recv(struct tabi_udp *u, void *buf, size_t cap, int timeout,
 	const uint64_t end = os_now() + (uint64_t)(timeout > 0 ? timeout : 0);
 
 	for (;;) {
-		struct os_wait waits[2] = {{.fd = u->fd, .events = TABI_READABLE},
-		    {.fd = tabi_dial_fd(u->dial), .events = TABI_READABLE}};
+		struct os_wait waits[1 + TABI_HOPS_MAX] = {{.fd = u->fd, .events = TABI_READABLE}};
+		const int n_waits = 1 + associations_waits(&u->associations, waits + 1);
 		long n = receive_one(u, buf, cap, ret_from, ret_payload);
 		uint64_t now = os_now();
 
 		if (n != TABI_E_AGAIN)
 			return n;
-		if (has_ended(u))
+		if (associations_have_ended(&u->associations))
 			return TABI_E_CLOSED;
 		if (timeout >= 0 && now >= end)
 			return TABI_E_AGAIN;
-		if (os_wait(waits, 2, timeout < 0 ? -1 : (int)(end - now)) < 0)
+		if (os_wait(waits, n_waits, timeout < 0 ? -1 : os_timeout(now, end)) < 0)
 			return TABI_E_IO;
 	}
 }
@@ -219,7 +255,7 @@ tabi_socket tabi_udp_fd(const struct tabi_udp *u)
 
 tabi_socket tabi_udp_control_fd(const struct tabi_udp *u)
 {
-	return tabi_dial_fd(u->dial);
+	return associations_fd(&u->associations);
 }
 
 void tabi_udp_close(struct tabi_udp *u)
@@ -229,6 +265,6 @@ void tabi_udp_close(struct tabi_udp *u)
 	if (u->fd != TABI_NO_SOCKET)
 		os_close(u->fd);
 	free(u->wrapped);
-	tabi_dial_free(u->dial);
+	associations_close(&u->associations);
 	free(u);
 }

@@ -17,6 +17,7 @@ from harness.tabi import ROOT, run, wait_until
 QUESTION = b"is anybody there?\n" * 40
 FILE = targets.pattern(300_000, "ftp")
 HOST, PORT = "127.0.0.1", 7000
+VALGRIND = ("valgrind", "-q", "--error-exitcode=99", "--leak-check=full")
 EXAMPLES = ("blocking", "pollloop", "libuv", "udp", "ftp")
 
 
@@ -60,7 +61,9 @@ def check_example(libtabi, name, proxy, target, echo, **options):
     program = libtabi.example(name)
     if name == "udp":
         echo(HOST, PORT)
-        done = libtabi.run(program, proxy, HOST, PORT, data=b"one\ntwo\n", **options)
+        # Past those that have no datagrams, where there are such.
+        past = ["-s"] if any(not p.startswith("socks5") for p in proxy.split(",")) else []
+        done = libtabi.run(program, *past, proxy, HOST, PORT, data=b"one\ntwo\n", **options)
         assert done.stdout == b"127.0.0.1:7000: one\n127.0.0.1:7000: two\n", done
     elif name == "ftp":
         target(ftp_server, port=2121)
@@ -124,6 +127,65 @@ def test_chain_of_three_kinds(libtabi, tabi, target, echo, name):
     check_example(libtabi, name, chain, target, echo)
 
 
+SOCKS5_CHAIN = ",".join(f"socks5h://{HOST}:{port}" for port in (1080, 2080, 3080))
+
+
+def test_datagrams_through_a_chain(libtabi, tabi, echo):
+    """Each proxy has an association, and none is passed by."""
+    programs = [tabi(server(port)) for port in (1080, 2080, 3080)]
+    program = libtabi.example("udp")
+    echo(HOST, PORT)
+    done = libtabi.run(program, SOCKS5_CHAIN, HOST, PORT, data=b"one\ntwo\n", before=VALGRIND)
+    assert (done.returncode, done.stderr) == (0, b""), done
+    assert done.stdout == b"127.0.0.1:7000: one\n127.0.0.1:7000: two\n", done
+    for number, one in enumerate(programs):
+        # The first ones also carry the connections to those behind them.
+        wait_until(lambda one=one, number=number: len(one.sessions()) == 3 - number)
+        lines = [s for s in one.sessions() if s["command"] == "udp"]
+        assert len(lines) == 1 and lines[0]["packets-up"] == "2", lines
+
+
+def test_datagrams_of_a_chain_with_other_proxies(libtabi, tabi, echo):
+    """They pass no proxy by unless that is said."""
+    three(tabi)
+    echo(HOST, PORT)
+    program = libtabi.example("udp")
+    chain = f"http://{HOST}:1080,socks5h://{HOST}:2080"
+    done = libtabi.run(program, chain, HOST, PORT, data=b"one\n")
+    assert done.returncode == 1 and b"SOCKS5 proxies alone" in done.stderr, done
+    done = libtabi.run(program, "-s", chain, HOST, PORT, data=b"one\n")
+    assert (done.returncode, done.stdout) == (0, b"127.0.0.1:7000: one\n"), done
+
+
+def test_a_proxy_of_the_chain_has_no_datagrams(libtabi, tabi):
+    """The error names it."""
+    for port in (2080, 3080):
+        tabi(server(port))
+    with microsocks():
+        done = libtabi.run(libtabi.example("udp"), SOCKS5_CHAIN, HOST, PORT, data=b"one\n")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"proxy 1 (socks5h://127.0.0.1:1080), waiting for its reply"), done
+    assert b"(reply 7)" in done.stderr
+
+
+def test_an_association_of_the_chain_ends(libtabi, tabi):
+    """Not the last one, and nothing else of it does: who waits for a datagram is told all the same."""
+    first = tabi(server(1081))
+    for port in (2080, 3080):
+        tabi(server(port))
+    passer = Counter(1080, (HOST, 1081))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        # It never answers, but has the first association cut off.
+        sock.bind((HOST, PORT))
+        threading.Thread(target=lambda: (sock.recv(100), passer.cut(0)), daemon=True).start()
+        program = libtabi.build("tests/lib/streams.c")
+        args = (program, "udp", 0, 0, "", SOCKS5_CHAIN, HOST, PORT)
+        done = libtabi.run(*args, data=b"one\n", before=VALGRIND)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"it has ended\n"), done
+    assert len(passer.flights) == 3
+    first.wait_session(1, command="udp")
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_valgrind(libtabi, tabi, target, echo, name):
     """Nothing is read that was not written, and nothing is left."""
@@ -132,7 +194,7 @@ def test_valgrind(libtabi, tabi, target, echo, name):
     assert shutil.which("valgrind"), "valgrind is not installed"
     check_example(
         libtabi, name, chain, target, echo,
-        before=("valgrind", "-q", "--error-exitcode=99", "--leak-check=full"),
+        before=VALGRIND,
     )  # fmt: skip
 
 
@@ -225,6 +287,7 @@ class Counter:
 
     def __init__(self, port, to):
         self.flights = []
+        self._clients = []
         self.to = to
         self._listener = socket.create_server((HOST, port))
         threading.Thread(target=self._accept, daemon=True).start()
@@ -234,11 +297,15 @@ class Counter:
             sock, _ = self._listener.accept()
             count = [0, None]
             self.flights.append(count)
+            self._clients.append(sock)
             upstream = socket.create_connection(self.to)
             for one in (sock, upstream):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for args in ((sock, upstream, "up"), (upstream, sock, "down")):
                 threading.Thread(target=self._pass, args=(count, *args), daemon=True).start()
+
+    def cut(self, number):
+        self._clients[number].shutdown(socket.SHUT_RDWR)
 
     def _pass(self, count, source, sink, way):
         try:

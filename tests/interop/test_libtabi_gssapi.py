@@ -202,6 +202,18 @@ def test_datagrams(libtabi, tabi, kerberos, echo, level):
     program.wait_session(1, user=ALICE, command="udp")
 
 
+def test_datagrams_of_a_chain_are_not_protected(libtabi, tabi, kerberos, echo):
+    """So they are not sent."""
+    for port in (1080, 1081):
+        tabi(local(auth(kerberos)).replace(":1080", f":{port}"))
+    seen = echo(HOST, PORT)
+    chain = f"{PROXY},socks5h://localhost:1081"
+    done = stream(libtabi, "udp", INTEGRITY, proxy=chain, data=b"one\n")
+    assert done.returncode == 1
+    assert b"several proxies cannot be protected by GSS-API" in done.stderr, done
+    assert not seen.seen
+
+
 class Meddler:
     """Between client and proxy: changes one byte of what the proxy says, the n-th."""
 

@@ -157,13 +157,16 @@ static int datagrams(char **argv, const struct tabi_options *options)
 		return fail(&error);
 	if (tabi_udp_send(udp, &to, buf, sizeof(buf)) != TABI_E_TOO_LONG)
 		fprintf(stderr, "70000 bytes were sent\n");
+	if (tabi_udp_control_fd(udp) == TABI_NO_SOCKET)
+		fprintf(stderr, "there is nothing to watch\n");
 	for (; line && n >= 0; line = strtok(NULL, "\n")) {
 		if (tabi_udp_send(udp, &to, line, strlen(line)) < 0)
 			break;
-		n = tabi_udp_recv(udp, buf, sizeof(buf), 5000, &from, &payload);
+		n = tabi_udp_recv(udp, buf, sizeof(buf), 20000, &from, &payload);
 		if (n >= 0)
 			printf("%.*s\n", (int)n, (char *)payload);
 	}
+	fprintf(stderr, "%s", n == TABI_E_CLOSED ? "it has ended\n" : "");
 	tabi_udp_close(udp);
 	return line || n < 0;
 }

@@ -72,16 +72,17 @@ tabi_socket os_group(void)
 	return group;
 }
 
-int os_group_add(tabi_socket g, tabi_socket fd)
+int os_group_add(tabi_socket to, tabi_socket fd, int wanted)
 {
-	assert_int_equal(g, group);
+	assert_int_equal(to, group);
+	assert_int_equal(wanted, TABI_WRITABLE);
 	note("add", fd - 100);
 	return 0;
 }
 
-void os_group_remove(tabi_socket g, tabi_socket fd)
+void os_group_remove(tabi_socket from, tabi_socket fd)
 {
-	assert_int_equal(g, group);
+	assert_int_equal(from, group);
 	note("remove", fd - 100);
 }
 
