@@ -64,6 +64,7 @@ struct chain {
 	uint8_t *out;                     /* to be sent, from out_at on: `said`, or `gss`'s */
 	size_t out_at, out_len;
 	struct chain_gss *gss; /* owned; NULL where it is not offered */
+	size_t protecting;     /* 1 + the hop whose GSS-API is on top; 0: none is */
 	enum gss_level gss_level;
 	bool gss_nec, gss_demanded;
 	bool starts_tls; /* once that is sent */
@@ -332,6 +333,7 @@ static void succeed(struct chain *c)
 	r.bound = c->command == COMMAND_UDP ? bound_of(c) : c->machine.bound;
 	r.fd = c->fd;
 	r.layer = c->layer;
+	r.protects = c->protecting == c->n_hops;
 	c->fd = -1;
 	c->layer = NULL;
 	chain_end(c);
@@ -495,6 +497,7 @@ static int dial_again(struct chain *c)
 	layer_free(c->layer);
 	c->layer = NULL;
 	chain_gss_forget(c->gss);
+	c->protecting = 0;
 	watch_set(&c->watch, 0);
 	close(c->fd);
 	c->fd = -1;
@@ -566,6 +569,7 @@ static enum next act_gss(struct chain *c, enum connect_event event)
 		err = chain_gss_answer(
 		    c->gss, &c->machine, c->fd, &c->layer, c->in, c->in_len, &taken);
 		c->in_len = taken ? 0 : c->in_len;
+		c->protecting = taken ? c->machine.hop + 1 : 0;
 	}
 	if (!err)
 		return next;
@@ -845,9 +849,6 @@ static int use_gss(struct chain *c, const struct chain_gss_options *o)
 {
 	if (!o)
 		return 0;
-	/* Those need contexts of another kind, and somebody who protects each of them. */
-	if (o->tickets && c->command == COMMAND_UDP)
-		return ERR_COMMAND;
 	c->gss_level = o->level;
 	c->gss_nec = o->nec;
 	c->gss_demanded = o->demanded;

@@ -60,8 +60,9 @@ struct chain_result {
 	bool listening;      /* the first of the two of BIND */
 	int fd;              /* the receiver's from now on (not of `listening`), else -1 */
 	struct layer *layer; /* the same; NULL where there is none */
-	struct addr bound;   /* what the last proxy said; ADDR_NONE where it said nothing */
-	struct ip proxy;     /* the address of the first proxy that was connected to */
+	bool protects;     /* it is the last hop's own of GSS-API, and protects its datagrams too */
+	struct addr bound; /* what the last proxy said; ADDR_NONE where it said nothing */
+	struct ip proxy;   /* the address of the first proxy that was connected to */
 };
 
 /* Whose fault is it? For who has other proxies, and for the health of this one. */
@@ -90,7 +91,7 @@ struct chain_gss_options {
 	bool nec;             /* in NEC's form, where the level is not wrapped */
 	bool demanded;        /* of the last hop, which is offered nothing else */
 	const char *service;  /* of whom a ticket is presented: "rcmd" */
-	/* Who has tickets, for streams alone. NULL: the library, which may wait for a KDC; then a
+	/* Who has tickets. NULL: the library, which may wait for a KDC; then a
 	 * thread of the pool does. */
 	struct chain_tickets *tickets;
 };

@@ -151,7 +151,8 @@ static int keep(struct nest_opening *o, const struct chain_result *r)
 	struct nest *nest = o->nest;
 	int err = find_relay(o, r, &nest->relays[nest->n].at);
 
-	nest->control[nest->n] = (struct nest_control){.fd = r->fd, .layer = r->layer};
+	nest->control[nest->n] =
+	    (struct nest_control){.fd = r->fd, .layer = r->layer, .protects = r->protects};
 	o->first = r->proxy;
 	nest->n++;
 	return err;
@@ -258,7 +259,7 @@ int nest_wrap(const struct nest *nest, const struct addr *remote, const void *da
 		if (!p.header)
 			return ERR_ADDRESS;
 		p.header_len = (size_t)(end - p.header);
-		if (gss_layer_is(nest->control[i].layer))
+		if (nest->control[i].protects)
 			err = protect(nest->control[i].layer, room, &p);
 	}
 	if (!err && p.header_len + p.len > (v4 ? PAYLOAD_MAX_V4 : PAYLOAD_MAX_V6))
@@ -277,7 +278,7 @@ int nest_unwrap(struct nest *nest, const void *data, size_t len, struct nest_roo
 		struct layer *layer = nest->control[i].layer;
 		int err = 0;
 
-		if (gss_layer_is(layer)) {
+		if (nest->control[i].protects) {
 			if (p.len > NEST_BUFFER_SIZE)
 				return ERR_GSS_MESSAGE;
 			err =

@@ -25,6 +25,7 @@
 struct nest_control {
 	int fd; /* nothing is said on it any more but its end, and that ends all */
 	struct layer *layer;
+	bool protects; /* what is for this hop: by its GSS-API */
 };
 
 /* An association with every hop; owns the controls. */

@@ -483,22 +483,8 @@ static bool has_credentials(const struct policy_proxy *proxy)
 	return false;
 }
 
-/* Each would have to be protected by itself. */
-static void check_datagrams(struct parser *p, const struct token *t, const struct policy_rule *rule)
-{
-	if (!rule->via || (rule->commands & 1u << COMMAND_UDP) == 0)
-		return;
-	for (size_t i = 0; i < rule->via->n_members; i++)
-		if (rule->via->members[i].gss.at.line == 0)
-			return;
-	parse_fail(p, t, NULL, "datagrams do not go through a proxy with 'gssapi', as '%.60s' has",
-	    rule->via->name);
-}
-
 bool policy_member_has_udp(const struct policy_member *m)
 {
-	if (m->gss.at.line > 0)
-		return false;
 	for (size_t i = 0; i < m->n_hops; i++)
 		if (m->hops[i].scheme < URL_SOCKS5 || m->hops[i].scheme > URL_SOCKS5_TLS)
 			return false;
@@ -526,8 +512,7 @@ static void check_commands(struct parser *p, const struct token *t, const struct
 	for (size_t i = 0; rule->commands >> COMMAND_UDP & 1 && i < rule->via->n_members; i++) {
 		const struct policy_member *m = &rule->via->members[i];
 
-		/* Of those with 'gssapi' was told. */
-		if (policy_member_has_udp(m) || m->gss.at.line > 0)
+		if (policy_member_has_udp(m))
 			continue;
 		parse_fail(p, t,
 		    "socks5://, socks5h:// or socks5+tls:// for each proxy of the chain",
@@ -539,7 +524,6 @@ static void check_commands(struct parser *p, const struct token *t, const struct
 
 void proxies_check(struct parser *p, const struct token *t, const struct policy_rule *rule)
 {
-	check_datagrams(p, t, rule);
 	check_commands(p, t, rule);
 	if (!rule->forward_credentials)
 		return;

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from harness import kdc, socks, targets
+from harness import kdc, socks, targets, udp
 from harness.config import PROXY
 from harness.tabi import SANITIZED, Tabi, check_memory, run, wait_until
 from interop_helpers import OUTSIDE, PAGE, PASSWORD
@@ -668,12 +668,51 @@ def test_no_keys_in_the_log(tabi, kerberos, gate, nobody, target):
             assert piece not in log and piece.hex().encode() not in log
 
 
-def test_datagrams_are_refused(tabi, kerberos, gate, nobody):
-    """They are protected each by itself, and the server does not do that yet."""
-    tabi(back(kerberos))
-    first = tabi(front(f"gssapi keytab {gate}"))
-    assert socks.ask5(PROXY, "0.0.0.0", 0, socks.UDP) == 7
-    assert first.wait_session(command="udp")["reason"] == "bad-command"
+@pytest.mark.parametrize("level", ("clear", "integrity", "confidential"))
+def test_datagrams(tabi, kerberos, gate, nobody, echo, level):
+    """Each is protected by itself, and may be lost or come out of order."""
+    echo()
+    second = tabi(back(kerberos, ALL_LEVELS))
+    first = tabi(front(f"gssapi keytab {gate} level {level}"))
+    client = udp.Association(PROXY)
+    for n in range(20):
+        client.ask("127.0.0.1", 7000, b"%d" % n * 300)
+    client.send("127.0.0.1", 7000, bytes(65507 - 10))
+    if level != "clear":
+        assert client.is_quiet()
+    else:
+        assert len(client.recv()[1]) == 65507 - 10
+    client.close()
+    line = first.wait_session(command="udp")
+    assert (line["via"], line.get("drop-size")) == ("up", None if level == "clear" else "1")
+    line = second.wait_session(command="udp", user=GATE)
+    assert (line["protection"], line["packets-down"]) == (level, line["packets-up"])
+    assert "drop-protection" not in line
+
+
+@pytest.mark.parametrize("urls", (
+    "socks5h://localhost:1081,socks5h://localhost:1082", "socks5h://localhost:1083,socks5h://localhost:1081",
+    "socks5h://localhost:1081,socks5h://localhost:1083,socks5h://localhost:1082",
+))  # fmt: skip
+def test_datagrams_through_a_chain(tabi, kerberos, gate, nobody, echo, dns_server, urls):
+    """Frames in headers in frames; 1083 wants no ticket, which only who is not the last may do."""
+    dns_server({"localhost": ["127.0.0.1"]})
+    echo()
+    for port in (1081, 1082):
+        tabi(back(kerberos, ALL_LEVELS, port))
+    tabi("workers 1\nlisten 127.0.0.1:1083\nresolver 127.0.0.1:5353\nallow from loopback\n")
+    first = tabi(front(f"gssapi keytab {gate} level any", url=urls))
+    client = udp.Association(PROXY)
+    for n in range(20):
+        client.ask("127.0.0.1", 7000, b"%d" % n * 300)
+    client.ask("127.0.0.1", 7000, b"")
+    for n in range(20):
+        client.send("127.0.0.1", 7000, b"%d" % n)
+    assert sorted(client.recv()[1] for _ in range(20)) == sorted(b"%d" % n for n in range(20))
+    client.close()
+    line = first.wait_session(command="udp")
+    assert (line["packets-up"], line["packets-down"]) == ("41", "41")
+    assert not [k for k in line if k.startswith("drop-")]
 
 
 # ---- tabi forward

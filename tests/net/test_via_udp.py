@@ -13,6 +13,7 @@ from harness import netns, socks, udp
 from harness.config import PROXY
 from harness.tabi import SANITIZED, check_memory, run, wait_until
 from test_udp import fast_clock  # noqa: F401
+from test_udp_alloc import allocator  # noqa: F401
 from test_udp_rate import BURST, PAYLOAD, RATE, most, paced
 from test_via import back, front, tls, users
 
@@ -842,3 +843,61 @@ def test_nothing_for_those_that_use_none(tabi, echo):
         client.ask("127.0.0.1", 7000, b"x")
         assert "via" not in end(first, client)
         assert up.asked == 0
+
+
+# ---- memory ----
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer has an allocator of its own")
+def test_nothing_for_each_datagram(tabi, allocator, dns_server):  # noqa: F811
+    """Once the way stands, a datagram through two hops allocates nothing in either direction."""
+    dns_server(NAMES)
+    urls, _ = hops_of(tabi, 2)
+    tabi(front(f"proxy up {urls}"), env=allocator.env)
+    with udp.udp_socket() as remote, udp.Association(PROXY) as client:
+        port = remote.getsockname()[1]
+
+        def turn():
+            for host in ("127.0.0.1", b"www.example"):
+                client.send(host, port, b"up")
+                data, outside = remote.recvfrom(10)
+                assert data == b"up"
+                remote.sendto(b"down", outside)
+                assert client.recv()[1] == b"down"
+
+        for _ in range(10):
+            turn()
+        before = allocator.count()
+        for _ in range(300):
+            turn()
+        assert allocator.count() == before
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer has an allocator of its own")
+@pytest.mark.parametrize("n", (1, 1000), ids=("one", "all"))
+def test_without_memory(tabi, allocator, echo, dns_server, n):  # noqa: F811
+    """At each allocation in turn: dropped, or served with what can be; then all is as before, and
+    nothing is held against the proxies."""
+    dns_server(NAMES)
+    echo()
+    urls, _ = hops_of(tabi, 2)
+    first = tabi(front(f"proxy up {urls}"), env=allocator.env)
+    idle = first.descriptors()
+    with udp.Association(PROXY, timeout=2) as one:
+        one.ask("127.0.0.1", 7000, b"warm up")
+    first.wait_descriptors(idle)
+    dropped = 0
+    for nth in range(1, 41):
+        one = udp.Association(PROXY)
+        allocator.fail(nth, n)
+        one.send("127.0.0.1", 7000, b"x")
+        one.send(b"www.example", 7000, b"y")
+        dropped += one.is_quiet(0.05)
+        allocator.fail(0, 0)
+        one.close()
+        with udp.Association(PROXY) as one:
+            one.ask("127.0.0.1", 7000, b"z")
+            one.ask(b"www.example", 7000, b"z")
+    assert dropped > 3
+    first.wait_descriptors(idle)
+    assert "proxy-down" not in first.log()
