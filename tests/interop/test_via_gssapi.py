@@ -715,6 +715,19 @@ def test_datagrams_through_a_chain(tabi, kerberos, gate, nobody, echo, dns_serve
     assert not [k for k in line if k.startswith("drop-")]
 
 
+def test_datagrams_go_by_the_others(tabi, kerberos, gate, nobody, echo):
+    """Of a group; that one is not asked, and not at fault."""
+    one = echo("127.0.0.1", 7001)
+    tabi(back(kerberos))
+    tabi("workers 1\nlisten 127.0.0.1:1082\nallow from loopback\n")
+    more = f"proxy up socks5h://localhost:1081 gssapi keytab {gate}\n"
+    ours = tabi(front("", "socks5h://127.0.0.1:1082", more=more))
+    with udp.Association(PROXY) as client:
+        assert client.ask("127.0.0.1", 7001, b"x") == ("127.0.0.1", 7001)
+    assert [data for data, _ in one.seen] == [b"x"]
+    assert "proxy-down" not in ours.log()
+
+
 # ---- tabi forward
 
 
