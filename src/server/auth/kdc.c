@@ -259,7 +259,8 @@ int kdc_fetch(struct kdc_client *client, const char *service, const char *host,
 	krb5_error_code code;
 
 	if (!t || krb5_init_context(&t->krb5)) {
-		snprintf(why, size, "%s", strerror(ENOMEM));
+		snprintf(why, size, "%s",
+		    t ? "the system's Kerberos configuration has mistakes" : strerror(ENOMEM));
 		free(t);
 		return ERR_PROXY_AUTH;
 	}
