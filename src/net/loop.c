@@ -273,6 +273,7 @@ static void dispatch(struct loop *loop, uint64_t data, uint32_t got)
 	/* Changed by something before it in this batch. */
 	if (!w || w->ticket != data >> 32)
 		return;
+	loop->events++;
 	report(w, got);
 	if (w->edge && w->registered && w->maybe & w->events)
 		rearm(w);
@@ -331,6 +332,11 @@ void loop_run(struct loop *loop)
 void loop_stop(struct loop *loop)
 {
 	loop->stopping = true;
+}
+
+uint64_t loop_events(const struct loop *loop)
+{
+	return loop->events;
 }
 
 uint64_t loop_now(const struct loop *loop)

@@ -37,7 +37,8 @@ struct loop {
 	uint16_t tickets; /* given so far */
 	struct watch *given;
 
-	uint64_t now; /* milliseconds */
+	uint64_t events; /* of watches, so far */
+	uint64_t now;    /* milliseconds */
 	struct heap timers;
 	struct timer *due;          /* that are called one after the other in this turn */
 	struct timer *ended_timers; /* as the watches */
@@ -53,6 +54,9 @@ void loop_stop(struct loop *loop);
 /* Does what is due, after waiting for something to be if `wait`. Returns whether anything is left
  * to wait for. */
 bool loop_turn(struct loop *loop, bool wait);
+/* How many events of watches there have been so far: where that has grown by one since one's own
+ * last call, nobody else had anything to do. */
+uint64_t loop_events(const struct loop *loop);
 /* Milliseconds of the monotonic clock, as of the start of this turn. */
 uint64_t loop_now(const struct loop *loop);
 

@@ -30,6 +30,9 @@
 #define SHORT_READ 16384
 /* So often in a row splice() may find nothing where there is something. */
 #define DENIALS 3
+/* So often in a row a relay must have been the only one called to count as alone: some
+ * milliseconds of a fast stream. */
+#define ALONE_CALLS 32
 #define SEGMENT_SIZE 1448
 #define PIPE_PAGE 4096
 
@@ -37,6 +40,9 @@ int relay_shared_init(struct relay_shared *shared, struct loop *loop)
 {
 	shared->loop = loop;
 	shared->mode = RELAY_COPY;
+	shared->last = NULL;
+	shared->last_call = 0;
+	shared->alone = 0;
 	shared->buffer = malloc(RELAY_BUFFER_SIZE);
 	pipe_pool_init(&shared->pipes, loop);
 	return shared->buffer ? 0 : -ENOMEM;
@@ -353,6 +359,27 @@ static int splice_step(
 	return splice_failed(relay, from, to, n);
 }
 
+/* Has just been called. */
+static void note_call(const struct relay *relay)
+{
+	struct relay_shared *shared = relay->shared;
+	uint64_t call = loop_events(shared->loop);
+
+	if (relay != shared->last || call - shared->last_call > 1)
+		shared->alone = 0;
+	else if (shared->alone < ALONE_CALLS)
+		shared->alone++;
+	shared->last = relay;
+	shared->last_call = call;
+}
+
+/* How much of one direction may move in this turn. */
+static size_t budget(const struct relay *relay, const struct relay_end *from)
+{
+	return from->bulk && relay->shared->alone == ALONE_CALLS ? RELAY_BUDGET_ALONE
+								 : RELAY_BUDGET;
+}
+
 /*
  * Moves what there is in one direction: until there is no more to read, `to` takes no more, or the
  * budget is spent. What a layer has pending no poll reports, so that is read whatever the budget
@@ -361,16 +388,17 @@ static int splice_step(
 static int relay_pump(struct relay *relay, struct relay_end *from, struct relay_end *to, bool told)
 {
 	size_t size = told ? RELAY_BUFFER_SIZE : NARROW_SIZE;
+	size_t most = budget(relay, from);
 	uint64_t begin = from->received;
 	int more = true;
 
 	while (more > 0 && can_pump(from, to)) {
 		uint64_t moved = from->received - begin;
 
-		if (moved >= RELAY_BUDGET && !layer_pending(from->layer))
+		if (moved >= most && !layer_pending(from->layer))
 			break;
 		if (from->bulk)
-			more = splice_step(relay, from, to, (size_t)(RELAY_BUDGET - moved));
+			more = splice_step(relay, from, to, (size_t)(most - moved));
 		else
 			more = copy_step(relay, from, to, size);
 	}
@@ -538,6 +566,7 @@ static void on_event(struct relay *relay, struct relay_end *end, unsigned events
 	struct relay_end *other = other_end(relay, end);
 	int err = 0;
 
+	note_call(relay);
 	if (events & WATCH_ERROR)
 		err = take_news(relay, end);
 	if (!err)

@@ -13,7 +13,9 @@
  * had arrived before it: what is unread of a reset socket can still be read, and the reset of the
  * other waits until the kernel has sent all it was given. Not being read any more (EPIPE) counts as
  * a reset. After RELAY_BUDGET bytes of one direction in one turn the others get theirs first:
- * polling is level-triggered, so the rest is reported again.
+ * polling is level-triggered, so the rest is reported again. Where there have been no others for a
+ * while it is RELAY_BUDGET_ALONE: longer turns are fewer, and so are the times that either end
+ * and we are woken.
  *
  * A direction that proves to be bulk is moved by splice() through a pipe (net/pipe.h) instead of
  * the buffer, so that its bytes are not copied; what is kept is then kept in that pipe. Nothing
@@ -31,6 +33,8 @@
 
 #define RELAY_BUFFER_SIZE ((size_t)256 * 1024)
 #define RELAY_BUDGET ((size_t)256 * 1024)
+/* Of a stream that is spliced while nobody else has anything to do. */
+#define RELAY_BUDGET_ALONE ((size_t)1024 * 1024)
 
 /* What the relays of one loop share. */
 struct relay_shared {
@@ -41,6 +45,11 @@ struct relay_shared {
 	 * and no pipes. */
 	enum relay_mode mode;
 	struct pipe_pool pipes;
+	/* The relay that was called last (only its address counts), loop_events() then, and how
+	 * often in a row it has been the only one. */
+	const struct relay *last;
+	uint64_t last_call;
+	unsigned alone;
 };
 
 /* Returns 0 or -ENOMEM, and is to be ended in both cases: before loop_fini(), and the memory must

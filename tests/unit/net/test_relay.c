@@ -100,7 +100,7 @@ ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags)
 ssize_t __wrap_splice(int in, off_t *in_at, int out, off_t *out_at, size_t len, unsigned flags)
 {
 	/* Whoever moves bytes by splice() never asks for more than there may be. */
-	assert_true(len <= RELAY_BUDGET);
+	assert_true(len <= RELAY_BUDGET_ALONE);
 	if (in == endless_in || out == all_out)
 		return (ssize_t)len;
 	if (fitful && (len = by_fits(len)) == 0)
@@ -692,6 +692,52 @@ static void an_endless_stream_leaves_room(void **state)
 	fixture_close(&g);
 }
 
+/* The least and the most that a turn has moved of `bulk` in the next `n` turns. */
+static void turns_of(
+    const struct relay_end *bulk, unsigned n, uint64_t *ret_least, uint64_t *ret_most)
+{
+	*ret_least = UINT64_MAX;
+	*ret_most = 0;
+	for (; n > 0; n--) {
+		uint64_t before = bulk->received, moved;
+
+		one_turn();
+		moved = bulk->received - before;
+		*ret_least = moved < *ret_least ? moved : *ret_least;
+		*ret_most = moved > *ret_most ? moved : *ret_most;
+	}
+}
+
+/* With nobody else there a turn of it takes longer; with somebody it is short again at once. */
+static void a_stream_alone_takes_long_turns(void **state)
+{
+	struct relay_end *bulk = &g.relay.end[RELAY_TARGET];
+	uint64_t least, most, alone = mode == RELAY_COPY ? RELAY_BUDGET : RELAY_BUDGET_ALONE;
+
+	(void)state;
+	fixture_open(&g);
+	assert_int_equal(relay_start(&g.relay, NULL, 0), 0);
+	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
+	peer_sends(&g.peer[RELAY_TARGET], 1);
+	UNTIL(g.peer[RELAY_CLIENT].received == 1);
+	endless_in = bulk->fd;
+	all_out = g.relay.end[RELAY_CLIENT].fd;
+	peer_sends(&g.peer[RELAY_TARGET], 1);
+	UNTIL(bulk->received > 1);
+	turns_of(bulk, 20, &least, &most);
+	assert_int_equal(most, RELAY_BUDGET);
+	turns_of(bulk, 50, &least, &most);
+	turns_of(bulk, 10, &least, &most);
+	assert_int_equal(least, alone);
+	assert_int_equal(most, alone);
+	peer_sends(client, 1);
+	UNTIL(target->received == 1);
+	turns_of(bulk, 10, &least, &most);
+	assert_int_equal(most, RELAY_BUDGET);
+	g.peer[RELAY_CLIENT].deaf = true;
+	fixture_close(&g);
+}
+
 static void loses_nothing_silently(void **state)
 {
 	(void)state;
@@ -763,6 +809,7 @@ int main(int argc, char **argv)
 	    TEST(early_data_to_a_dead_target),
 	    TEST(single_bytes),
 	    TEST(an_endless_stream_leaves_room),
+	    TEST(a_stream_alone_takes_long_turns),
 	    TEST(loses_nothing_silently),
 	    TEST(early_data_without_memory),
 	    TEST(closes_at_any_time),
