@@ -135,6 +135,7 @@ def describe(top, binary):
         "cpus": os.cpu_count(),
         "memory_gb": round(memory / (1 << 30), 1),
         "kernel": platform.release(),
+        "congestion": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
         "os": _os_name(),
         "root": os.geteuid() == 0,
         "commit": git(top, "rev-parse", "--short=12", "HEAD"),

@@ -276,6 +276,7 @@ def machine(results):
     m = results.raw["machine"]
     yield f"- {m['when']}, {results.raw['seconds'] / 60:.1f} minutes, by `{results.raw['command']}`"
     yield f"- {m['cpu']}, {m['cpus']} processors, {m['memory_gb']} GB; Linux {m['kernel']}, {m['os']}"
+    yield f"- TCP's congestion control: {m['congestion']} (bbr paces what is sent, so that bulk varies more)"
     commit = f"{m['commit'] or 'unknown'}{', with changes' if m['changed'] else ''}"
     how = "as root" if m["root"] else "without root"
     yield f"- tabi of commit {commit} (SHA-256 {m['binary']}...); run {how}"
