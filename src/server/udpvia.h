@@ -46,9 +46,9 @@ struct udpvias {
 int udpvias_init(struct udpvias *all, struct session *session, struct udp_counts *counts,
     udpvia_fn *fn, void *ctx);
 
-/* Sends, now or when there is an association with the proxies; or drops. What becomes of it is
- * counted. `forward`: they get the client's credentials. */
-void udpvias_send(struct udpvias *all, const struct policy_proxy *via, bool forward,
+/* Sends, now or when there is an association with proxies of the group; or drops. What becomes of
+ * it is counted. `forward`: they get the client's credentials. */
+void udpvias_send(struct udpvias *all, const struct policy_proxy *group, bool forward,
     const struct addr *to, const void *data, size_t len);
 
 /* For the session's line: through whom, and what went wrong last. */
