@@ -132,7 +132,8 @@ static int go_to(struct way *w, const struct ip *ips, size_t n, struct chain_res
 		fd = open_datagrams(ips, n, w->o.target.port);
 		err = fd < 0 ? fd : 0;
 	} else {
-		err = dial_start(&w->dial, w->o.loop, ips, n, w->o.target.port, on_dialled, w);
+		err =
+		    dial_start(&w->dial, w->o.loop, ips, n, w->o.target.port, NULL, on_dialled, w);
 		if (!err)
 			return 0;
 	}

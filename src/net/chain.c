@@ -48,7 +48,9 @@ struct chain {
 	struct dial *dial;
 	struct ip ips[RESOLVE_ADDRS_MAX]; /* of the first proxy */
 	size_t n_ips;
-	struct ip proxy; /* the one of them that was connected to */
+	struct ip proxy;      /* the one of them that was connected to */
+	struct source source; /* where `has_source` */
+	bool has_source;
 
 	struct timer timer;
 	struct watch watch; /* of `fd`, from the connection on */
@@ -116,7 +118,8 @@ enum chain_blame chain_blame(const struct chain_result *failed, size_t n_hops)
 	if (failed->stage == CHAIN_AT_RESOLVE && failed->hop == n_hops)
 		return CHAIN_BLAMES_TARGET;
 	if (failed->err == ERR_ADDRESS_TYPE || failed->err == ERR_ADDRESS ||
-	    failed->err == ERR_COMMAND)
+	    failed->err == ERR_COMMAND || failed->err == ERR_EGRESS ||
+	    failed->err == ERR_EGRESS_FAMILY)
 		return CHAIN_BLAMES_REQUEST;
 	if (failed->stage != CHAIN_AT_REPLY || failed->hop + 1 != n_hops)
 		return CHAIN_BLAMES_PROXY;
@@ -491,6 +494,13 @@ static void wait_for(struct chain *c, unsigned events)
 
 static void on_dialled(void *ctx, int err, int fd, size_t which, const struct addr *local);
 
+static int start_dial(struct chain *c)
+{
+	c->doing = DOING_DIAL;
+	return dial_start(&c->dial, c->loop, c->ips, c->n_ips, c->hops[0].proxy.port,
+	    c->has_source ? &c->source : NULL, on_dialled, c);
+}
+
 /* There is another way to ask, on a new connection. */
 static int dial_again(struct chain *c)
 {
@@ -503,9 +513,7 @@ static int dial_again(struct chain *c)
 	c->fd = -1;
 	c->in_len = 0;
 	c->send_err = 0;
-	c->doing = DOING_DIAL;
-	return dial_start(
-	    &c->dial, c->loop, c->ips, c->n_ips, c->hops[0].proxy.port, on_dialled, c);
+	return start_dial(c);
 }
 
 static void fail_or_retry(struct chain *c)
@@ -716,7 +724,7 @@ static int dial(struct chain *c)
 		connect_use_gss(&c->machine, c->gss_level, c->gss_nec);
 	if (c->gss_demanded)
 		connect_demand_gss(&c->machine);
-	return dial_start(&c->dial, c->loop, c->ips, n, port, on_dialled, c);
+	return start_dial(c);
 }
 
 /* ---- names ---- */
@@ -808,6 +816,9 @@ static struct chain *chain_new(struct loop *loop, const struct chain_options *o)
 	c->refuses = o->refuses;
 	c->resolver = o->resolver;
 	c->tls = o->tls;
+	c->has_source = o->source != NULL;
+	if (o->source)
+		c->source = *o->source;
 	c->tls_name = o->tls_name;
 	c->out = c->said;
 	c->proxy_ms = o->proxy_ms;

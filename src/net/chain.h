@@ -30,6 +30,7 @@
 #include "net/layer.h"
 #include "net/loop.h"
 #include "net/resolve.h"
+#include "net/source.h"
 #include "net/tls.h"
 #include "proto/accept.h"
 #include "proto/connect.h"
@@ -117,6 +118,8 @@ struct chain_options {
 	/* In milliseconds; 0: none. `proxy_ms` ends with the last proxy's having been asked (the
 	 * destination may be slow, a proxy may not), `whole_ms` with its first answer. */
 	unsigned proxy_ms, whole_ms;
+	const struct source
+	    *source; /* from where to leave for the first proxy; copied; NULL: any */
 	/* Must this address not be dialled? NULL: any may be. Not called after chain_start(), or
 	 * from the loop before `fn`. */
 	bool (*refuses)(void *ctx, const struct ip *ip, uint16_t port);

@@ -300,27 +300,43 @@ static void use_trains(struct datagram_socket *sock, int fd)
 	sock->batch = DATAGRAM_BATCH;
 }
 
-/* `join`: a group at whose address the socket is, and which others may have as well; or NULL. */
-static int open_bound(struct datagram_socket *sock, struct loop *loop,
-    const struct sockaddr_storage *local, const struct group_req *join)
+/* Where a socket is to be. */
+struct place {
+	struct sockaddr_storage local;
+	const struct group_req *join; /* a group at that address, and others may have it; or NULL */
+	const struct source *source;  /* by which the address was found; or NULL */
+};
+
+static int take_place(int fd, const struct place *at)
 {
-	bool v6 = local->ss_family == AF_INET6;
+	bool v6 = at->local.ss_family == AF_INET6;
 	socklen_t len = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	struct addr local = sockaddr_to_addr(&at->local);
+
+	if (at->source)
+		return source_bind(fd, at->source, &local.ip, 0, false);
+	if (bind(fd, (const struct sockaddr *)&at->local, len) < 0)
+		return -errno;
+	return at->join && join_group(fd, v6, at->join) < 0 ? -errno : 0;
+}
+
+static int open_bound(struct datagram_socket *sock, struct loop *loop, const struct place *at)
+{
+	bool v6 = at->local.ss_family == AF_INET6;
 	const int one = 1, bytes = RECEIVE_BYTES;
 	struct addr bound;
 	int fd, err = 0;
 
-	fd = socket(local->ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(at->local.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	if ((v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
-	    (join && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0) ||
+	    (at->join && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0) ||
 	    !want_errors(fd, v6) ||
-	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) < 0 ||
-	    bind(fd, (const struct sockaddr *)local, len) < 0)
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) < 0)
 		err = -errno;
-	if (!err && join && join_group(fd, v6, join) < 0)
-		err = -errno;
+	if (!err)
+		err = take_place(fd, at);
 	if (!err)
 		err = watch_init(&sock->watch, loop, fd, on_readable);
 	if (err) {
@@ -341,23 +357,39 @@ static int open_bound(struct datagram_socket *sock, struct loop *loop,
 int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, struct loop *loop,
     const struct sockaddr_storage *local, datagram_fn *fn)
 {
+	const struct place at = {.local = *local};
+
 	*sock = (struct datagram_socket){.fd = -1, .fn = fn, .shared = shared};
-	return open_bound(sock, loop, local, NULL);
+	return open_bound(sock, loop, &at);
+}
+
+int datagram_open_source(struct datagram_socket *sock, struct datagram_shared *shared,
+    struct loop *loop, const struct source *source, const struct ip *to, datagram_fn *fn)
+{
+	struct place at = {.source = source};
+	struct ip from;
+	int err = source_find(source, to, &from);
+
+	*sock = (struct datagram_socket){.fd = -1, .fn = fn, .shared = shared};
+	if (err)
+		return err;
+	sockaddr_from_ip(&at.local, &from, 0);
+	return open_bound(sock, loop, &at);
 }
 
 int datagram_open_group(struct datagram_socket *sock, struct datagram_shared *shared,
     struct loop *loop, const struct ip *group, uint16_t port, unsigned interface, datagram_fn *fn)
 {
 	struct group_req join = {.gr_interface = interface};
-	struct sockaddr_storage sa;
+	struct place at = {.join = &join};
 
 	*sock = (struct datagram_socket){.fd = -1, .fn = fn, .shared = shared};
-	sockaddr_from_ip(&sa, group, port);
+	sockaddr_from_ip(&at.local, group, port);
 	/* To be bound to a group of one link needs to say which link. */
-	if (sa.ss_family == AF_INET6)
-		((struct sockaddr_in6 *)&sa)->sin6_scope_id = interface;
-	memcpy(&join.gr_group, &sa, sizeof(sa));
-	return open_bound(sock, loop, &sa, &join);
+	if (at.local.ss_family == AF_INET6)
+		((struct sockaddr_in6 *)&at.local)->sin6_scope_id = interface;
+	memcpy(&join.gr_group, &at.local, sizeof(at.local));
+	return open_bound(sock, loop, &at);
 }
 
 int datagram_connect(struct datagram_socket *sock, const struct ip *to, uint16_t port)
@@ -542,6 +574,8 @@ int datagram_send_group(struct datagram_socket *sock, const void *data, size_t l
 	msg.msg_control = control.room;
 	msg.msg_controllen = sizeof(control.room);
 	if (ip_is_v4(group)) {
+		/* Or the kernel would choose anew (ip_cmsg_send); of IPv6 it does not. */
+		memcpy(&info.ipi_spec_dst, ip_v4_bytes(&sock->local), 4);
 		add_control(&msg, &last, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
 		add_control(&msg, &last, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
 		msg.msg_controllen = CMSG_SPACE(sizeof(ttl)) + CMSG_SPACE(sizeof(info));

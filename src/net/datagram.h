@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 
 #include "net/loop.h"
+#include "net/source.h"
 #include "proto/addr.h"
 
 /* Handed over in one go at most. */
@@ -83,6 +84,11 @@ struct datagram_socket {
  */
 int datagram_open(struct datagram_socket *sock, struct datagram_shared *shared, struct loop *loop,
     const struct sockaddr_storage *local, datagram_fn *fn);
+
+/* The same at the address from which `to` is reached by `source`, and any port. Returns 0, or what
+ * source_find() or source_bind() returned. */
+int datagram_open_source(struct datagram_socket *sock, struct datagram_shared *shared,
+    struct loop *loop, const struct source *source, const struct ip *to, datagram_fn *fn);
 
 /*
  * Joins a group at that interface (index; 0: the kernel chooses), and hears what is sent to it at

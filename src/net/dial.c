@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "net/sockaddr.h"
+#include "proto/err.h"
 
 /* RFC 8305 section 5, "Connection Attempt Delay": the recommended value. */
 #define STAGGER_MS 250
@@ -27,6 +28,8 @@ struct dial {
 	dial_fn *fn;
 	void *ctx;
 	struct timer timer;
+	struct source source; /* where `has_source` */
+	bool has_source;
 	uint16_t port;
 	unsigned closing; /* watches and timer that the loop has not let go of */
 	bool over;
@@ -41,9 +44,9 @@ struct dial {
  * tried then; that it has no way to a network at all comes last: an IPv4-only host says so of every
  * IPv6 address, whatever is wrong with the destination. 0 stands for what is not listed.
  */
-static const int telling[] = {EMFILE, ENFILE, ENOMEM, ENOBUFS, ECONNREFUSED, ECONNRESET,
-    EHOSTUNREACH, EHOSTDOWN, EACCES, EPERM, ETIMEDOUT, 0, EADDRNOTAVAIL, ENETUNREACH, ENETDOWN,
-    EAFNOSUPPORT};
+static const int telling[] = {EMFILE, ENFILE, ENOMEM, ENOBUFS, -ERR_EGRESS, ECONNREFUSED,
+    ECONNRESET, EHOSTUNREACH, EHOSTDOWN, EACCES, EPERM, ETIMEDOUT, 0, EADDRNOTAVAIL, ENETUNREACH,
+    ENETDOWN, EAFNOSUPPORT, -ERR_EGRESS_FAMILY};
 
 static size_t rank(int err)
 {
@@ -99,26 +102,58 @@ static void dial_end(struct dial *dial)
 	timer_close(&dial->timer, on_timer_closed);
 }
 
-/* A socket that is connecting, or -errno. */
-static int begin_connect(const struct ip *ip, uint16_t port)
+static int connect_from(int fd, const struct ip *from, const struct sockaddr_storage *sa)
 {
-	struct sockaddr_storage sa;
-	socklen_t len = sockaddr_from_ip(&sa, ip, port);
-	const int one = 1;
-	int fd, err = 0;
+	socklen_t len =
+	    sa->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+	struct addr local;
+	int err = 0;
 
-	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-	if (fd < 0)
-		return -errno;
+	/* Interrupted, connecting goes on all the same. */
+	if (connect(fd, (const struct sockaddr *)sa, len) < 0)
+		err = errno;
+	if (err && err != EINPROGRESS && err != EINTR)
+		return -err;
+	if (!from)
+		return 0;
+	/* The kernel lets a socket be bound to the broadcast address of a net, and then connects
+	 * from another address. */
+	local = socket_local_addr(fd);
+	return local.kind == ADDR_IP && ip_equal(&local.ip, from) ? 0 : ERR_EGRESS;
+}
+
+/* Connects a new socket. Returns 0 or a negative error. */
+static int begin_on(int fd, const struct source *source, const struct ip *ip, uint16_t port)
+{
+	const int one = 1;
+	struct sockaddr_storage sa;
+	struct ip from;
+	int err = 0;
+
+	sockaddr_from_ip(&sa, ip, port);
 	/* Both can only fail on a socket that is not TCP. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	socket_keep_urgent(fd);
-	/* Interrupted, connecting goes on all the same. */
-	if (connect(fd, (const struct sockaddr *)&sa, len) < 0)
-		err = errno;
-	if (err && err != EINPROGRESS && err != EINTR) {
+	if (source)
+		err = source_find(source, ip, &from);
+	if (!err && source)
+		err = source_bind(fd, source, &from, 0, true);
+	return err ? err : connect_from(fd, source ? &from : NULL, &sa);
+}
+
+/* A socket that is connecting, or a negative error. */
+static int begin_connect(const struct source *source, const struct ip *ip, uint16_t port)
+{
+	int fd, err;
+
+	fd = socket(ip_is_v4(ip) ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+	    IPPROTO_TCP);
+	if (fd < 0)
+		return -errno;
+	err = begin_on(fd, source, ip, port);
+	if (err) {
 		close(fd);
-		return -err;
+		return err;
 	}
 	return fd;
 }
@@ -127,7 +162,8 @@ static void on_attempt(struct watch *watch, unsigned events);
 
 static int attempt_begin(struct attempt *a)
 {
-	int err, fd = begin_connect(&a->ip, a->dial->port);
+	const struct source *source = a->dial->has_source ? &a->dial->source : NULL;
+	int err, fd = begin_connect(source, &a->ip, a->dial->port);
 
 	if (fd < 0)
 		return fd;
@@ -240,7 +276,7 @@ static void interleave(struct dial *dial, const struct ip *ips)
 }
 
 int dial_start(struct dial **ret_dial, struct loop *loop, const struct ip *ips, size_t n,
-    uint16_t port, dial_fn *fn, void *ctx)
+    uint16_t port, const struct source *source, dial_fn *fn, void *ctx)
 {
 	struct dial *dial = calloc(1, sizeof(*dial) + n * sizeof(dial->attempt[0]));
 
@@ -250,6 +286,9 @@ int dial_start(struct dial **ret_dial, struct loop *loop, const struct ip *ips, 
 	dial->fn = fn;
 	dial->ctx = ctx;
 	dial->port = port;
+	dial->has_source = source != NULL;
+	if (source)
+		dial->source = *source;
 	dial->n = n;
 	timer_init(&dial->timer, loop, on_stagger);
 	dial->closing = 1;

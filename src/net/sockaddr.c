@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/route.h"
+
 socklen_t sockaddr_from_ip(struct sockaddr_storage *ret_sa, const struct ip *ip, uint16_t port)
 {
 	struct sockaddr_in *in = (struct sockaddr_in *)ret_sa;
@@ -124,5 +126,6 @@ bool ip_is_local(const struct ip *ip)
 		return errno != EAFNOSUPPORT;
 	local = bind(fd, (const struct sockaddr *)&sa, len) == 0;
 	close(fd);
-	return local;
+	/* Of IPv6, bind() knows nothing of nets that are routed to this host. */
+	return local || (sa.ss_family == AF_INET6 && route_is_local(ip));
 }

@@ -29,7 +29,8 @@ void socket_set_reset_on_close(int fd);
  * otherwise (RFC 6093 section 6). Connections accepted from a listener inherit it. */
 void socket_keep_urgent(int fd);
 
-/* Is this one of the addresses of this host? Asks the kernel (bind), so it is always up to date.
+/* Is this one of the addresses of this host, or of a net that is routed to it? Asks the kernel, so
+ * it is always up to date.
  * Where sysctl ip_nonlocal_bind is on, every address is. */
 bool ip_is_local(const struct ip *ip);
 

@@ -140,6 +140,9 @@ struct policy_proxy {
 bool policy_member_has_udp(const struct policy_member *member);
 bool policy_proxy_has_udp(const struct policy_proxy *proxy);
 
+/* Of what has one for each family. */
+enum family { FAMILY_V4, FAMILY_V6, FAMILY_COUNT };
+
 struct policy_settings {
 	unsigned workers; /* 0 = one per core */
 	const char *user; /* NULL = not said */

@@ -75,6 +75,10 @@ static const struct err_row rows[] = {
     {ERR_ONION, SOCKS5_HOST_UNREACHABLE, 502, "bad-onion", "not the name of an onion service"},
     {ERR_RESOLVER, SOCKS5_HOST_UNREACHABLE, 502, "resolver", "name servers did not answer"},
     {ERR_CONNECT_TIMEOUT, SOCKS5_HOST_UNREACHABLE, 504, "timeout", "connection timed out"},
+    {ERR_EGRESS, SOCKS5_NETWORK_UNREACHABLE, 503, "no-egress",
+	"the address or interface to leave from is not there"},
+    {ERR_EGRESS_FAMILY, SOCKS5_ADDRESS_NOT_SUPPORTED, 502, "no-egress-family",
+	"nothing of this address family leaves from there"},
     {ERR_UNAVAILABLE, SOCKS5_GENERAL_FAILURE, 503, "unavailable", "proxy out of resources"},
 
     {ERR_HANDSHAKE_TIMEOUT, SOCKS5_GENERAL_FAILURE, 408, "handshake-timeout",

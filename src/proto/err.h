@@ -47,6 +47,8 @@ enum err {
 	ERR_RESOLVER = -1041,        /* the name servers failed or did not answer */
 	ERR_CONNECT_TIMEOUT = -1042, /* nobody answered in time */
 	ERR_ONION = -1046,           /* a name below .onion that cannot be one */
+	ERR_EGRESS = -1044,          /* from where the rule says nothing can leave just now */
+	ERR_EGRESS_FAMILY = -1045,   /* nor anything of the destination's address family */
 	ERR_UNAVAILABLE = -1043,     /* this proxy lacks descriptors or memory just now */
 
 	/* How a session ends that was not refused. */

@@ -202,7 +202,8 @@ static int dial(struct session *s, uint16_t port)
 	struct handshake *hs = s->hs;
 
 	s->state = SESSION_DIAL;
-	return dial_start(&hs->dial, &s->worker->loop, hs->ips, hs->n_ips, port, on_dialled, s);
+	return dial_start(
+	    &hs->dial, &s->worker->loop, hs->ips, hs->n_ips, port, NULL, on_dialled, s);
 }
 
 /*

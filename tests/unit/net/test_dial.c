@@ -89,7 +89,7 @@ static int dial(const struct ip *ips, size_t n, uint16_t port)
 
 	loop_turn(&loop, false);
 	started = loop_now(&loop);
-	err = dial_start(&d, &loop, ips, n, port, on_dial, &loop);
+	err = dial_start(&d, &loop, ips, n, port, NULL, on_dial, &loop);
 	assert_int_equal(calls, 0);
 	loop_run(&loop);
 	assert_int_equal(loop.watching, 0);
@@ -204,7 +204,7 @@ static void cancelled_in_flight(void **state)
 
 	(void)state;
 	dial_cancel(NULL);
-	assert_int_equal(dial_start(&d, &loop, ips, 2, port, on_dial, &loop), 0);
+	assert_int_equal(dial_start(&d, &loop, ips, 2, port, NULL, on_dial, &loop), 0);
 	loop_turn(&loop, false);
 	dial_cancel(d);
 	loop_run(&loop);
@@ -267,7 +267,7 @@ static void out_of_descriptors(void **state)
 	none = old;
 	none.rlim_cur = 0;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	err = dial_start(&d, &loop, ips, 2, port, on_dial, &loop);
+	err = dial_start(&d, &loop, ips, 2, port, NULL, on_dial, &loop);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 	assert_int_equal(err, -EMFILE);
 	loop_run(&loop);
