@@ -9,6 +9,7 @@
 #include "cli/mistakes.h"
 #include "server/certs.h"
 #include "server/config.h"
+#include "server/egress.h"
 #include "server/keytabs.h"
 #include "server/texts.h"
 #include "server/upstreams.h"
@@ -114,8 +115,10 @@ static int check_file(const char *name)
 		err = config_check_built(policy, &diags);
 	mistakes_print(&diags, stderr);
 	mistakes = err == 0 ? check_files(policy, &texts) : diags.n;
-	if (err == 0)
+	if (err == 0) {
 		upstreams_warn(policy, tell_warning, NULL);
+		egress_warn(policy, tell_warning, NULL);
+	}
 	if (err == 0 && mistakes == 0)
 		printf("%s: ok, %zu listener%s, %zu rule%s\n", name, policy->n_listeners,
 		    plural(policy->n_listeners), policy->n_rules, plural(policy->n_rules));

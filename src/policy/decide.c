@@ -316,6 +316,7 @@ static struct decision decide(
 		d.rate = d.rule->rate;
 		d.via = d.rule->via;
 		d.forward_credentials = d.rule->forward_credentials;
+		d.egress = rule_egress(d.rule, &policy->set);
 		d.certain = !may_allow;
 	}
 	return d;

@@ -51,6 +51,8 @@ struct decision {
 	uint64_t rate; /* of VERDICT_ALLOW: bytes per second each way; 0: no limit */
 	const struct policy_proxy *via; /* of VERDICT_ALLOW: through which; NULL: directly */
 	bool forward_credentials;       /* and it gets the client's credentials */
+	/* Of VERDICT_ALLOW: from where it leaves; NULL: as the kernel chooses. */
+	const struct policy_egress *egress;
 	/* Of VERDICT_ALLOW without has_ip: no address could make it another rule's. */
 	bool certain;
 };

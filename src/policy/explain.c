@@ -380,8 +380,9 @@ static void say_via(struct out *o, const struct policy_rule *rule)
 	say(o, ")%s", rule->forward_credentials ? ", with the client's credentials" : "");
 }
 
-static void say_granted(struct out *o, const struct policy_rule *rule)
+static void say_granted(struct out *o, const struct decision *d)
 {
+	const struct policy_rule *rule = d->rule;
 	bool first = true;
 
 	say(o, "    granted: ");
@@ -403,6 +404,8 @@ static void say_granted(struct out *o, const struct policy_rule *rule)
 		say(o, "; interface %s", rule->interface);
 	if (rule->rate != 0 && rule_has_rate(rule))
 		say(o, "; rate %s", rule->rate_text);
+	if (d->egress)
+		say(o, "; egress %s", d->egress->text);
 	if (rule->via)
 		say_via(o, rule);
 	if (rule->terms)
@@ -426,7 +429,7 @@ static void say_rule(struct out *o, const struct decision *d)
 		return;
 	say(o, "    %s\n", d->rule->text);
 	if (d->rule->allow)
-		say_granted(o, d->rule);
+		say_granted(o, d);
 }
 
 /* Nobody is there, or more than one: only datagrams go to groups. What carries a group inside is

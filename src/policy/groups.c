@@ -21,8 +21,8 @@ const struct token *groups_parse_ttl(
 	return t + 2;
 }
 
-/* As the kernel sees it (dev_valid_name). Whether it is there is known when it is used. */
-static bool is_interface(const struct token *t)
+/* As the kernel sees it (dev_valid_name). */
+bool groups_is_interface(const struct token *t)
 {
 	if (t->len == 0 || t->len >= INTERFACE_NAME_SIZE || strcmp(t->text, ".") == 0 ||
 	    strcmp(t->text, "..") == 0)
@@ -40,7 +40,7 @@ const struct token *groups_parse_interface(
 
 	if (!parse_word(p, t + 1, expected))
 		return NULL;
-	if (!is_interface(t + 1)) {
+	if (!groups_is_interface(t + 1)) {
 		parse_fail(
 		    p, t + 1, expected, "'%.*s' is not the name of an interface", SHOWN(t + 1));
 		return NULL;

@@ -54,6 +54,7 @@ static const struct statement_row statements[] = {
     {"bind-ports", setting_bind_ports},
     {"udp-ports", setting_udp_ports},
     {"fragments", setting_fragments},
+    {"egress", setting_egress},
     {"control", setting_control},
     {"metrics", setting_metrics},
     {"sandbox", setting_sandbox},

@@ -48,6 +48,7 @@ enum setting {
 	SETTING_BIND_PORTS,
 	SETTING_UDP_PORTS,
 	SETTING_FRAGMENTS,
+	SETTING_EGRESS,
 	SETTING_TIMEOUT, /* + enum timeout */
 	SETTING_COUNT = SETTING_TIMEOUT + TIMEOUT_COUNT,
 };
@@ -173,7 +174,7 @@ typedef void parse_statement(struct parser *p, const struct token *t);
 
 parse_statement setting_workers, setting_user, setting_log, setting_relay, setting_timeout,
     setting_control, setting_metrics, setting_sandbox, setting_resolver, setting_bind_ports,
-    setting_udp_ports, setting_fragments;
+    setting_udp_ports, setting_fragments, setting_egress;
 parse_statement define_net, define_host, define_hours, define_proxy, define_group;
 parse_statement serve_listen, serve_auth, serve_limit;
 
@@ -182,6 +183,16 @@ const struct token *groups_parse_ttl(
     struct parser *p, const struct token *t, struct policy_rule *rule);
 const struct token *groups_parse_interface(
     struct parser *p, const struct token *t, struct policy_rule *rule);
+
+/* Could an interface have this name? Whether it is there is known when it is used. */
+bool groups_is_interface(const struct token *t);
+
+/* What follows the word `egress` at `t`, in a rule or as a setting. The same. */
+const struct token *egress_parse(
+    struct parser *p, const struct token *t, const struct policy_egress **ret_egress);
+
+/* A rule that begins at `t` and is read: does what it says of its egress have an effect? */
+void egress_check(struct parser *p, const struct token *t, const struct policy_rule *rule);
 
 /* The words `via` and `credentials` of a rule. The same. */
 const struct token *proxies_parse_via(

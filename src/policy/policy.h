@@ -140,8 +140,24 @@ struct policy_proxy {
 bool policy_member_has_udp(const struct policy_member *member);
 bool policy_proxy_has_udp(const struct policy_proxy *proxy);
 
+/* From where what a rule allows leaves this host: as the kernel chooses, from an address, by an
+ * interface, from the address that the client has reached, or from one out of a net. */
+enum egress_kind { EGRESS_ANY, EGRESS_ADDRESS, EGRESS_INTERFACE, EGRESS_SAME, EGRESS_POOL };
+
 /* Of what has one for each family. */
 enum family { FAMILY_V4, FAMILY_V6, FAMILY_COUNT };
+
+struct policy_egress {
+	struct position at; /* of the word `egress` */
+	const char *text;   /* what stands behind it, as written but for white space */
+	enum egress_kind kind;
+	const char *interface; /* of EGRESS_INTERFACE */
+	bool sticky;           /* of EGRESS_POOL: the same user has always the same address */
+	/* Of EGRESS_ADDRESS the addresses, of EGRESS_POOL the nets: of one family at least. */
+	bool has[FAMILY_COUNT];
+	struct ip ip[FAMILY_COUNT];
+	unsigned prefix[FAMILY_COUNT]; /* of a net, 0 to 128: IPv4 is ::ffff:0:0/96 */
+};
 
 struct policy_settings {
 	unsigned workers; /* 0 = one per core */
@@ -161,6 +177,8 @@ struct policy_settings {
 	uint16_t udp_first, udp_last;
 	bool udp_shared;    /* worker n has port udp_first + n for all of its associations */
 	bool fragments_off; /* datagrams in fragments are dropped, not put together */
+	/* Of rules that do not say; NULL: not said either. */
+	const struct policy_egress *egress;
 };
 
 /* A word that the language has and this version has no effect for: policy_check_servable(). */

@@ -45,6 +45,8 @@ struct policy_rule {
 	const char *rate_text;          /* as written */
 	const struct policy_proxy *via; /* NULL: from here, directly */
 	bool forward_credentials;       /* the client's, to the last proxy of `via` */
+	/* EGRESS_ANY where this rule wants no other, though the settings do. NULL: not said */
+	const struct policy_egress *egress;
 	struct place from, to;
 	const struct port_range *ports; /* sorted, none touching; n_ports == 0: any */
 	size_t n_ports;
@@ -70,6 +72,10 @@ extern const struct word rule_filters[];
 /* How a member of a group is chosen, and how its credentials are kept apart. */
 extern const struct word proxy_balances[];
 extern const struct word proxy_isolations[];
+
+/* From where what it allows leaves, by itself or by the settings; NULL: as the kernel chooses. */
+const struct policy_egress *rule_egress(
+    const struct policy_rule *rule, const struct policy_settings *set);
 
 /* Is it about commands of which `rate` limits all that passes? */
 bool rule_has_rate(const struct policy_rule *rule);

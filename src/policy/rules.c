@@ -107,7 +107,7 @@ static const struct rule_word rule_words[] = {
     {"interface", word_interface, false, true, false},
     {"via", word_via, false, true, false},
     {"credentials", word_credentials, false, true, false},
-    {"egress", word_egress, false, true, true},
+    {"egress", word_egress, false, true, false},
     {"for", word_time, false, true, true},
     {"idle", word_time, false, true, true},
     {"rate", word_rate, false, true, false},
@@ -528,19 +528,9 @@ static const struct token *word_credentials(
 	return proxies_parse_credentials(p, t, b->rule);
 }
 
-static void egress_item(struct parser *p, const struct token *t, void *context)
-{
-	struct ip ip;
-
-	(void)context;
-	if (ip_parse(t->text, t->len, &ip))
-		parse_fail(
-		    p, t, "an address of this machine", "'%.*s' is not an address", SHOWN(t));
-}
-
 static const struct token *word_egress(struct parser *p, const struct token *t, struct build *b)
 {
-	return rule_list(p, t, "an address of this machine", egress_item, b);
+	return egress_parse(p, t, &b->rule->egress);
 }
 
 const struct word rule_filters[] = {
@@ -762,6 +752,8 @@ void rule_parse(struct parser *p, const struct token *t, struct policy_rule *rul
 	close_nets(&b);
 	if (p->diags->n == before)
 		groups_check(p, t, rule);
+	if (p->diags->n == before)
+		egress_check(p, t, rule);
 	if (p->diags->n == before)
 		proxies_check(p, t, rule);
 }

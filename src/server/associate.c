@@ -4,15 +4,18 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "net/datagram.h"
 #include "net/sockaddr.h"
+#include "policy/egress.h"
 #include "proto/err.h"
 #include "proto/udp.h"
 #include "server/drops.h"
+#include "server/egress.h"
 #include "server/gate.h"
 #include "server/names.h"
 #include "server/ports.h"
@@ -29,16 +32,34 @@
 /* A name that has no address is not asked for again before, nor an interface that is not there. */
 #define FAILED_MS 5000
 
-/* Outward. */
-enum side { SIDE_V4, SIDE_V6, SIDE_COUNT };
+/* Sockets outward that every association may have: they are counted with it. */
+#define OUTLETS_FREE 2
+/* At most: rules that are for the same association may have each its egress. */
+#define OUTLETS_MAX 16
+/* An egress that is not there is not looked for again before. */
+#define MISSING_MS 1000
+
+/* Outward: one for each family, and for each egress. */
+struct outlet {
+	struct outlet *next;
+	struct association *association;
+	const struct policy_egress *egress; /* NULL: the kernel's choice */
+	struct datagram_socket sock;
+};
 
 /* The addresses of struct association are stable. */
 struct association {
 	struct session *session; /* outlives the sockets' callbacks, not the memory here */
 	struct worker *worker;
 	struct gate_member client; /* toward the client */
-	struct datagram_socket sock[SIDE_COUNT];
-	unsigned closing; /* sockets that the loop has not let go of */
+	struct outlet *outlets;    /* owned */
+	unsigned n_outlets;
+	unsigned closing; /* outlets that the loop has not let go of */
+	/* The latest egress that was not there, for IPv4 or not, and for how long that is
+	 * believed. */
+	const struct policy_egress *missing;
+	bool missing_v4;
+	uint64_t missing_until;
 
 	struct remotes remotes;
 	struct remotes unasked; /* what was decided about remotes that nothing was sent to */
@@ -95,6 +116,7 @@ struct grant {
 	uint16_t rate;           /* its number in struct rates */
 	const struct policy_proxy *via;
 	bool forward; /* the client's credentials, to the last proxy of `via` */
+	const struct policy_egress *egress;
 };
 
 /* May it be sent to, and how? */
@@ -103,8 +125,12 @@ static bool judge(struct association *a, const char *name, const struct ip *ip, 
 {
 	struct decision d = decide(a, name, ip, port, true);
 
-	*ret_grant =
-	    (struct grant){.filter = d.filter, .via = d.via, .forward = d.forward_credentials};
+	*ret_grant = (struct grant){
+	    .filter = d.filter,
+	    .via = d.via,
+	    .forward = d.forward_credentials,
+	    .egress = d.egress,
+	};
 	if (d.verdict != VERDICT_ALLOW || !rates_number(&a->rates, &d, now_of(a), &ret_grant->rate))
 		return false;
 	if (is_group(ip))
@@ -132,6 +158,7 @@ static struct remote *judged_remote(struct association *a, const struct ip *ip, 
 	if (r->allowed) {
 		r->filter = (uint8_t)grant.filter;
 		r->way = grant.way;
+		r->egress = grant.egress;
 		r->granted = grant.rate;
 		r->via = grant.via;
 		r->forward = grant.forward;
@@ -144,17 +171,91 @@ static struct remote *judged_remote(struct association *a, const struct ip *ip, 
 static datagram_fn on_remote;
 static datagram_error_fn on_remote_error;
 
-/* Returns 0 or -errno. */
-static int open_side(struct association *a, enum side side, const struct sockaddr_storage *local)
+static bool is_v6(const struct datagram_socket *sock)
 {
-	struct datagram_socket *sock = &a->sock[side];
-	int err = datagram_open(sock, a->worker->datagrams, &a->worker->loop, local, on_remote);
+	return !ip_is_v4(&sock->local);
+}
 
+static struct outlet *find_outlet(const struct association *a, const struct remote *r)
+{
+	for (struct outlet *o = a->outlets; o; o = o->next)
+		if (ip_is_v4(&o->sock.local) == ip_is_v4(&r->ip) &&
+		    egress_is_same(o->egress, r->egress))
+			return o;
+	return NULL;
+}
+
+/* Returns 0, or a negative error. */
+static int open_socket(struct outlet *o, const struct remote *r)
+{
+	struct worker *w = o->association->worker;
+	const struct sockaddr_storage any = {.ss_family = ip_is_v4(&r->ip) ? AF_INET : AF_INET6};
+	struct source source;
+	int err;
+
+	if (!o->egress)
+		return datagram_open(&o->sock, w->datagrams, &w->loop, &any, on_remote);
+	err = egress_source(o->association->session, o->egress, &source);
 	if (err)
 		return err;
-	sock->owner = a;
-	sock->failed = on_remote_error;
-	ports_add(a->worker->number, local->ss_family == AF_INET6, sock->port);
+	return datagram_open_source(&o->sock, w->datagrams, &w->loop, &source, &r->ip, on_remote);
+}
+
+static struct outlet *make_outlet(struct association *a, const struct remote *r)
+{
+	struct outlet *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	o->association = a;
+	o->egress = r->egress;
+	return o;
+}
+
+/* Beyond those that are counted with the association each counts as another one. */
+static bool has_room(const struct association *a)
+{
+	const struct worker *w = a->worker;
+
+	return a->n_outlets < OUTLETS_FREE ||
+	       (a->n_outlets < OUTLETS_MAX && w->n_sessions + w->n_associations < w->max_sessions);
+}
+
+static void add_outlet(struct association *a, struct outlet *o)
+{
+	o->sock.owner = o;
+	o->sock.failed = on_remote_error;
+	o->next = a->outlets;
+	a->outlets = o;
+	if (a->n_outlets++ >= OUTLETS_FREE)
+		a->worker->n_associations++;
+	ports_add(a->worker->number, is_v6(&o->sock), o->sock.port);
+}
+
+/* Returns 0, or a negative error. */
+static int open_outlet(struct association *a, const struct remote *r, struct outlet **ret_outlet)
+{
+	struct outlet *o;
+	int err;
+
+	if (a->missing && a->missing == r->egress && a->missing_v4 == ip_is_v4(&r->ip) &&
+	    now_of(a) < a->missing_until)
+		return ERR_EGRESS;
+	if (!has_room(a))
+		return -EMFILE;
+	o = make_outlet(a, r);
+	if (!o)
+		return -ENOMEM;
+	err = open_socket(o, r);
+	if (err) {
+		a->missing = r->egress;
+		a->missing_v4 = ip_is_v4(&r->ip);
+		a->missing_until = now_of(a) + MISSING_MS;
+		free(o);
+		return err;
+	}
+	add_outlet(a, o);
+	*ret_outlet = o;
 	return 0;
 }
 
@@ -164,6 +265,8 @@ static enum drop drop_of(int err)
 		return DROP_FULL;
 	if (err == -EMSGSIZE)
 		return DROP_SIZE;
+	if (err == ERR_EGRESS || err == ERR_EGRESS_FAMILY)
+		return DROP_EGRESS;
 	return err == -ENODEV ? DROP_INTERFACE : DROP_ERROR;
 }
 
@@ -193,17 +296,13 @@ static bool is_relay(struct remote *r)
 /* From here, directly. Returns 0 or -errno; it is counted. */
 static int send_directly(struct association *a, struct remote *r, const void *data, size_t len)
 {
-	enum side side = ip_is_v4(&r->ip) ? SIDE_V4 : SIDE_V6;
-	const struct sockaddr_storage any = {.ss_family = side == SIDE_V4 ? AF_INET : AF_INET6};
-	int err = 0;
+	struct outlet *o = find_outlet(a, r);
+	int err = o ? 0 : open_outlet(a, r, &o);
 
-	if (a->sock[side].fd < 0)
-		err = open_side(a, side, &any);
 	if (!err && is_group(&r->ip))
-		err = datagram_send_group(&a->sock[side], data, len, &r->ip, r->port, &r->way);
+		err = datagram_send_group(&o->sock, data, len, &r->ip, r->port, &r->way);
 	else if (!err)
-		err = datagram_post(
-		    &a->sock[side], &a->to_remote, NULL, 0, data, len, &r->ip, r->port);
+		err = datagram_post(&o->sock, &a->to_remote, NULL, 0, data, len, &r->ip, r->port);
 	if (err) {
 		a->counts.dropped[drop_of(err)]++;
 		return err;
@@ -218,6 +317,7 @@ static int send_directly(struct association *a, struct remote *r, const void *da
  * counted. */
 static int send_out(struct association *a, struct remote *r, const void *data, size_t len)
 {
+	struct udpvia_way way;
 	struct addr to;
 
 	if (is_relay(r)) {
@@ -234,7 +334,8 @@ static int send_out(struct association *a, struct remote *r, const void *data, s
 	if (!r->via)
 		return send_directly(a, r, data, len);
 	to = addr_from_ip(&r->ip, r->port);
-	udpvias_send(&a->vias, r->via, r->forward, &to, data, len);
+	way = (struct udpvia_way){.group = r->via, .forward = r->forward, .egress = r->egress};
+	udpvias_send(&a->vias, &way, &to, data, len);
 	return 0;
 }
 
@@ -263,6 +364,8 @@ static void to_address(
 static void send_name(struct association *a, struct name *name, const void *data, size_t len)
 {
 	struct addr to = {.kind = ADDR_NAME, .port = name->port, .name_len = name->len};
+	const struct udpvia_way way = {
+	    .group = name->via, .forward = name->forward, .egress = name->egress};
 
 	if (!rates_take(&a->rates, name->rate, RATE_UP, len, now_of(a))) {
 		a->counts.dropped[DROP_RATE]++;
@@ -270,7 +373,7 @@ static void send_name(struct association *a, struct name *name, const void *data
 	}
 	memcpy(to.name, name->text, (size_t)name->len + 1);
 	name->sent = true;
-	udpvias_send(&a->vias, name->via, name->forward, &to, data, len);
+	udpvias_send(&a->vias, &way, &to, data, len);
 }
 
 /* The name may go where its address may not, so the verdict on the address is not looked at. */
@@ -290,6 +393,7 @@ static void send_to_name(struct association *a, struct name *name, const void *d
 	if (r->filter < name->filter)
 		r->filter = name->filter;
 	r->way = name->way;
+	r->egress = name->egress;
 	r->rate = name->rate;
 	r->via = name->via;
 	r->forward = name->forward;
@@ -337,6 +441,7 @@ static void choose_address(
 		name->ip = answer->ip[i];
 		name->filter = (uint8_t)grant.filter;
 		name->way = grant.way;
+		name->egress = grant.egress;
 		name->no_way = grant.no_way;
 		name->rate = grant.rate;
 		name->via = grant.via;
@@ -366,6 +471,7 @@ static void leave_to_proxy(struct association *a, struct name *name, const struc
 	    !name->denied && rates_number(&a->rates, d, now_of(a), &name->rate);
 	name->no_way = false;
 	name->via = d->via;
+	name->egress = d->egress;
 	name->forward = d->forward_credentials;
 	name->filter = (uint8_t)d->filter;
 	name->until = now_of(a) + (name->usable ? JUDGED_MS : FAILED_MS);
@@ -638,7 +744,7 @@ static void from_proxies(void *ctx, const struct policy_proxy *via, const struct
 
 static void on_remote(struct datagram_socket *sock, const struct datagram *list, size_t n)
 {
-	struct association *a = sock->owner;
+	struct association *a = ((struct outlet *)sock->owner)->association;
 
 	for (size_t i = 0; i < n; i++) {
 		const struct addr from = addr_from_ip(&list[i].from, list[i].port);
@@ -671,7 +777,7 @@ static void log_error(struct association *a, struct remote *r, const struct data
 /* What is said of a remote that nothing was sent to is as unasked as a datagram from there. */
 static void on_remote_error(struct datagram_socket *sock, const struct datagram_error *e)
 {
-	struct association *a = sock->owner;
+	struct association *a = ((struct outlet *)sock->owner)->association;
 	struct remote *r = remotes_find(&a->remotes, &e->to, e->port);
 
 	if (!r || !r->sent) {
@@ -721,8 +827,6 @@ static struct association *make(struct session *s)
 	a->worker = s->worker;
 	a->to_client.unsent = to_client_unsent;
 	a->to_remote.unsent = to_remote_unsent;
-	for (int i = 0; i < SIDE_COUNT; i++)
-		a->sock[i].fd = -1;
 	a->worker->n_associations++;
 	return a;
 }
@@ -751,17 +855,29 @@ void associate_begin(struct session *s)
 	session_associated(s, a, &bound);
 }
 
+/* All addresses that were to be left from, as one value. */
+static void log_egresses(const struct association *a, struct log_record *rec)
+{
+	char text[OUTLETS_MAX * (IP_TEXT_MAX + 1)], one[IP_TEXT_MAX];
+	size_t len = 0;
+
+	for (const struct outlet *o = a->outlets; o; o = o->next)
+		if (o->egress)
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
+			    len > 0 ? "," : "", ip_format(&o->sock.local, one));
+	if (len > 0)
+		log_text(rec, "egress", text);
+}
+
 void associate_log(const struct association *a, struct log_record *rec)
 {
 	const struct gate_losses losses = gate_own_losses(&a->client);
 	struct udp_counts counts = a->counts;
 	uint64_t overflowed = losses.overflowed + udpvias_overflowed(&a->vias);
 
-	for (int i = 0; i < SIDE_COUNT; i++) {
-		if (a->sock[i].fd < 0)
-			continue;
-		overflowed += datagram_overflowed(&a->sock[i]) + a->sock[i].cut;
-	}
+	for (const struct outlet *o = a->outlets; o; o = o->next)
+		overflowed += datagram_overflowed(&o->sock) + o->sock.cut;
+	log_egresses(a, rec);
 	udpvias_log(&a->vias, rec);
 	log_number(rec, "packets-up", a->counts.up);
 	log_number(rec, "packets-down", a->counts.down);
@@ -779,17 +895,26 @@ void associate_log(const struct association *a, struct log_record *rec)
 		log_number(rec, "icmp-client", a->client.errors);
 }
 
-static void side_closed(struct datagram_socket *sock)
+static void outlet_closed(struct datagram_socket *sock)
 {
-	struct association *a = sock->owner;
+	struct outlet *o = sock->owner;
+	struct association *a = o->association;
 
+	free(o);
 	if (--a->closing == 0)
 		free(a);
 }
 
-static bool is_v6(const struct datagram_socket *sock)
+static void close_outlets(struct association *a)
 {
-	return !ip_is_v4(&sock->local);
+	for (struct outlet *o = a->outlets, *next; o; o = next) {
+		next = o->next;
+		a->closing++;
+		ports_remove(a->worker->number, is_v6(&o->sock), o->sock.port);
+		datagram_close(&o->sock, outlet_closed);
+	}
+	if (a->n_outlets > OUTLETS_FREE)
+		a->worker->n_associations -= a->n_outlets - OUTLETS_FREE;
 }
 
 void associate_close(struct association *a)
@@ -804,13 +929,7 @@ void associate_close(struct association *a)
 	remotes_fini(&a->remotes);
 	remotes_fini(&a->unasked);
 	free(a->fragments.buf);
-	for (int i = 0; i < SIDE_COUNT; i++) {
-		if (a->sock[i].fd < 0)
-			continue;
-		a->closing++;
-		ports_remove(a->worker->number, is_v6(&a->sock[i]), a->sock[i].port);
-		datagram_close(&a->sock[i], side_closed);
-	}
+	close_outlets(a);
 	if (a->closing == 0)
 		free(a);
 }

@@ -14,6 +14,7 @@
 #include "net/prefer.h"
 #include "net/sockaddr.h"
 #include "proto/err.h"
+#include "server/egress.h"
 #include "server/listener.h"
 #include "server/request.h"
 #include "server/session.h"
@@ -64,6 +65,42 @@ static int address_towards(
 	return err;
 }
 
+/* The first of `ips` to which the rule's egress leads; ERR_EGRESS tells more than a family. */
+static int egress_towards(const struct session *s, const struct source *source,
+    const struct ip *ips, size_t n, struct ip *ret_ip)
+{
+	int err = -EAFNOSUPPORT;
+
+	for (size_t i = 0; i < n; i++) {
+		int e;
+
+		if (is_socks4(s) && !ip_is_v4(&ips[i]))
+			continue;
+		e = source_find(source, &ips[i], ret_ip);
+		if (e == 0)
+			return 0;
+		if (err != ERR_EGRESS)
+			err = e;
+	}
+	return err;
+}
+
+/* Where nobody in particular is expected, it is of the family of the client's connection if there
+ * is one. */
+static int choose_egress(const struct session *s, const struct source *source, struct ip *ret_ip)
+{
+	static const uint8_t zero[16];
+	struct ip anybody[] = {ip_from_v4(zero), ip_from_v6(zero)};
+
+	if (s->hs->n_ips > 0)
+		return egress_towards(s, source, s->hs->ips, s->hs->n_ips, ret_ip);
+	if (!ip_is_v4(&s->client)) {
+		anybody[0] = ip_from_v6(zero);
+		anybody[1] = ip_from_v4(zero);
+	}
+	return egress_towards(s, source, anybody, 2, ret_ip);
+}
+
 /*
  * Never the unspecified address: the client has to tell its peer a concrete one, and who listens
  * on one address is not reached through the others. Where nobody in particular is expected it is
@@ -88,25 +125,42 @@ static int choose_address(const struct session *s, struct ip *ret_ip)
 	return 0;
 }
 
+/* Where to listen, and whether a rule says so. */
+struct place {
+	struct ip ip;
+	struct source source;
+	bool has_source;
+};
+
+static int take_place(int fd, const struct place *at, uint16_t port)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sockaddr_from_ip(&sa, &at->ip, port);
+
+	if (at->has_source)
+		return source_bind(fd, &at->source, &at->ip, port, false);
+	return bind(fd, (const struct sockaddr *)&sa, len) < 0 ? -errno : 0;
+}
+
 /*
  * SO_REUSEADDR lets a port be had again whose last connection has only just ended. Two sockets
  * that both listen it does not allow, here or in another process; but it would let the kernel
  * choose a port (0) that another worker has bound and not yet listens on.
  */
-static int listen_at(const struct ip *ip, uint16_t port, int *ret_fd)
+static int listen_at(const struct place *at, uint16_t port, int *ret_fd)
 {
 	const int reuse = port != 0;
-	struct sockaddr_storage sa;
-	socklen_t len = sockaddr_from_ip(&sa, ip, port);
-	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-	int err = 0;
+	int fd = socket(ip_is_v4(&at->ip) ? AF_INET : AF_INET6,
+	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	int err;
 
 	if (fd < 0)
 		return -errno;
 	/* Fails only on what is no socket. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
 	socket_keep_urgent(fd);
-	if (bind(fd, (const struct sockaddr *)&sa, len) < 0 || listen(fd, BACKLOG) < 0)
+	err = take_place(fd, at, port);
+	if (!err && listen(fd, BACKLOG) < 0)
 		err = -errno;
 	if (err)
 		close(fd);
@@ -115,8 +169,19 @@ static int listen_at(const struct ip *ip, uint16_t port, int *ret_fd)
 	return err;
 }
 
+static int choose_place(const struct session *s, struct place *ret_place)
+{
+	int err;
+
+	ret_place->has_source = s->hs->egress != NULL;
+	if (!s->hs->egress)
+		return choose_address(s, &ret_place->ip);
+	err = egress_source(s, s->hs->egress, &ret_place->source);
+	return err ? err : choose_egress(s, &ret_place->source, &ret_place->ip);
+}
+
 /* From a place in the range that nobody can guess: who knows the port can be there first. */
-static int listen_in_range(const struct ip *ip, uint16_t first, uint16_t last, int *ret_fd)
+static int listen_in_range(const struct place *place, uint16_t first, uint16_t last, int *ret_fd)
 {
 	uint32_t n = (uint32_t)last - first + 1, at = 0;
 	int err = -EADDRINUSE;
@@ -125,7 +190,7 @@ static int listen_in_range(const struct ip *ip, uint16_t first, uint16_t last, i
 	(void)!getrandom(&at, sizeof(at), GRND_NONBLOCK);
 	at %= n;
 	for (uint32_t i = 0; i < n && i < TRIES_MAX && err == -EADDRINUSE; i++)
-		err = listen_at(ip, (uint16_t)(first + (at + i) % n), ret_fd);
+		err = listen_at(place, (uint16_t)(first + (at + i) % n), ret_fd);
 	return err;
 }
 
@@ -137,7 +202,7 @@ static int open_socket(const struct session *s, int *ret_fd)
 {
 	const struct policy_settings *set = &s->config->policy->set;
 	uint16_t wanted = is_socks4(s) ? 0 : s->hs->accept.target.port;
-	struct ip ip;
+	struct place place;
 	int err;
 
 	if (wanted != 0 && wanted < PORT_UNPRIVILEGED)
@@ -145,12 +210,12 @@ static int open_socket(const struct session *s, int *ret_fd)
 	if (wanted != 0 && set->bind_first != 0 &&
 	    (wanted < set->bind_first || wanted > set->bind_last))
 		return ERR_BIND_PORT;
-	err = choose_address(s, &ip);
+	err = choose_place(s, &place);
 	if (err)
 		return err;
 	if (wanted == 0 && set->bind_first != 0)
-		return listen_in_range(&ip, set->bind_first, set->bind_last, ret_fd);
-	return listen_at(&ip, wanted, ret_fd);
+		return listen_in_range(&place, set->bind_first, set->bind_last, ret_fd);
+	return listen_at(&place, wanted, ret_fd);
 }
 
 /* ---- who comes ---- */

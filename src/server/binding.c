@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "server/egress.h"
 #include "server/ports.h"
 #include "server/request.h"
 #include "server/worker.h"
@@ -96,17 +97,33 @@ static int open_in(struct binding *b)
 	return 0;
 }
 
-static int open_out(struct binding *b)
+static int open_outward(struct outlet *o)
 {
+	const struct binding *b = o->binding;
 	struct worker *w = b->worker;
 	const struct sockaddr_storage any = {
 	    .ss_family = ip_is_v4(&b->remote) ? AF_INET : AF_INET6};
+	struct source source;
+	int err;
+
+	if (!b->egress)
+		return datagram_open(&o->sock, w->datagrams, &w->loop, &any, on_datagrams);
+	err = egress_source(b->session, b->egress, &source);
+	if (err)
+		return err;
+	return datagram_open_source(
+	    &o->sock, w->datagrams, &w->loop, &source, &b->remote, on_datagrams);
+}
+
+static int open_out(struct binding *b)
+{
+	struct worker *w = b->worker;
 	struct outlet *o = make(b);
 	int err;
 
 	if (!o)
 		return -ENOMEM;
-	err = datagram_open(&o->sock, w->datagrams, &w->loop, &any, on_datagrams);
+	err = open_outward(o);
 	if (err) {
 		free(o);
 		return err;

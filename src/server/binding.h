@@ -14,6 +14,7 @@
 #include "policy/decide.h"
 
 struct multicast;
+struct session;
 struct worker;
 struct binding;
 struct outlet;
@@ -43,6 +44,9 @@ struct binding {
 	uint64_t until;
 	const struct policy_rule *rule;
 	unsigned interface; /* of a group: index, or 0 */
+	/* From where `out` leaves, for whom; NULL: any. */
+	const struct policy_egress *egress;
+	const struct session *session;
 
 	uint64_t up, down; /* datagrams */
 	struct outlet *in, *out;

@@ -111,6 +111,7 @@ struct chain_options choice_options(struct choice *c)
 	    .gss = own->tickets ? &own->gss : NULL,
 	    .tls_name = choice_member(c)->server_name,
 	    .proxy_ms = has_another(c) ? CHOICE_PROXY_MS : 0,
+	    .source = c->source,
 	    .refuses = is_self,
 	    .ctx = c,
 	};

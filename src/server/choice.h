@@ -20,7 +20,8 @@ struct session;
 /* Plain data; to be made by choice_of(). */
 struct choice {
 	struct session *session;
-	size_t group, member;     /* of the configuration; `member` is the one being tried */
+	const struct source *source; /* the caller's: from where to leave; NULL: any */
+	size_t group, member;        /* of the configuration; `member` is the one being tried */
 	uint64_t failed;          /* bit n: member n was tried, or has no words for what is asked */
 	struct chain_result last; /* the latest failure; its err is 0 where there was none */
 	size_t last_member, last_hops;

@@ -8,6 +8,7 @@ static const char *const fields[DROP_COUNT] = {
     [DROP_DENIED] = "drop-denied",
     [DROP_NAME] = "drop-name",
     [DROP_INTERFACE] = "drop-interface",
+    [DROP_EGRESS] = "drop-egress",
     [DROP_PROXY] = "drop-proxy",
     [DROP_UNASKED] = "drop-unasked",
     [DROP_RATE] = "drop-rate",

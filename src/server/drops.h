@@ -15,6 +15,7 @@ enum drop {
 	DROP_DENIED,     /* by the policy, or nobody may be sent to there */
 	DROP_NAME,       /* the name has no address, or too much waits for it */
 	DROP_INTERFACE,  /* to a group, and the interface of its rule is not there */
+	DROP_EGRESS,     /* nothing can leave from where the rule says */
 	DROP_PROXY,      /* the proxy of the rule has no association for us, or not in time */
 	DROP_UNASKED,    /* from a remote that the filter does not let in */
 	DROP_RATE,       /* more than the rule grants */

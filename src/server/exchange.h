@@ -18,6 +18,7 @@ struct forward {
 	 * for. What the destination knows of it may be who has logged in there (RFC 4559). */
 	char *name; /* owned; in canonical form, NULL where an address was asked for */
 	char *user; /* owned; NULL: nobody in particular */
+	const struct policy_egress *egress; /* from where it was made */
 	struct ip ip;
 	uint16_t port;
 

@@ -10,6 +10,7 @@
 
 #include "net/layer.h"
 #include "net/sockaddr.h"
+#include "policy/egress.h"
 #include "proto/err.h"
 #include "proto/http.h"
 #include "proto/httpfwd.h"
@@ -250,6 +251,7 @@ static void note_target(struct session *s)
 	char buf[ADDR_NAME_MAX + 1];
 
 	forget_target(f);
+	f->egress = s->hs->egress;
 	f->ip = s->address;
 	f->port = a->target.port;
 	if (!copy_text(&f->name, name_of(&a->target, buf)) || !copy_text(&f->user, user_of(a)))
@@ -269,13 +271,14 @@ static bool is_same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* Through the same proxies; and of those addresses that the rules admit, where they see any. */
+/* From the same address, through the same proxies; and of those addresses that the rules admit,
+ * where they see any. */
 static bool is_same_way(const struct session *s)
 {
 	const struct policy_proxy *via =
 	    s->via_group > 0 ? &s->config->policy->proxies[s->via_group - 1] : NULL;
 
-	if (via != s->hs->via)
+	if (via != s->hs->via || !egress_is_same(s->forward->egress, s->hs->egress))
 		return false;
 	return s->hs->n_ips > 0 ? is_admitted(s->hs, &s->forward->ip) : via != NULL;
 }

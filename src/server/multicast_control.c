@@ -180,6 +180,8 @@ static struct binding *make_binding(struct multicast *m, const struct wish *w)
 	b->remote = w->ip;
 	b->port = w->port;
 	b->interface = w->way.interface;
+	b->egress = w->d.egress;
+	b->session = m->session;
 	if (b->aid == 0) {
 		free(b);
 		return NULL;

@@ -40,9 +40,10 @@ struct name {
 	bool forward;                   /* with the client's credentials */
 	bool named; /* as a name: `ip` is who answered last, if anybody has (`answered`) */
 	bool sent, answered;
-	uint8_t filter;          /* enum udp_filter that the rule for it grants */
-	struct datagram_way way; /* where it is a group */
-	uint16_t rate;           /* its number in struct rates */
+	uint8_t filter;                     /* enum udp_filter that the rule for it grants */
+	struct datagram_way way;            /* where it is a group */
+	const struct policy_egress *egress; /* from where it is sent to; NULL: any */
+	uint16_t rate;                      /* its number in struct rates */
 	uint64_t until; /* loop time; without `usable`, how long it is not asked for again */
 	uint64_t used;  /* loop time */
 	struct ip ip;

@@ -28,8 +28,9 @@ struct remote {
 	bool relay;     /* it is a relay of ours, as of `generation` */
 	uint8_t filter; /* enum udp_filter, the widest that a rule granted when sending there */
 	bool forward;   /* of `via`: with the client's credentials */
-	struct datagram_way way;        /* of a group */
-	const struct policy_proxy *via; /* which way it is sent to, and heard; NULL: directly */
+	struct datagram_way way;            /* of a group */
+	const struct policy_proxy *via;     /* which way it is sent to, and heard; NULL: directly */
+	const struct policy_egress *egress; /* from where it is sent to; NULL: any */
 	/* Numbers in struct rates: what the verdict grants, and what the newest datagram passed by.
 	 */
 	uint16_t granted, rate;

@@ -8,9 +8,11 @@
 #include "net/log.h"
 #include "net/sockaddr.h"
 #include "policy/decide.h"
+#include "policy/egress.h"
 #include "proto/err.h"
 #include "server/associate.h"
 #include "server/bind.h"
+#include "server/egress.h"
 #include "server/forward.h"
 #include "server/listener.h"
 #include "server/multicast.h"
@@ -97,6 +99,7 @@ static void note(struct session *s, const struct policy_request *req, const stru
 	s->rule = d->rule;
 	s->hs->via = d->via;
 	s->hs->forward_credentials = d->forward_credentials;
+	s->hs->egress = d->egress;
 	if (d->log && d->rule)
 		request_log_decision(s, req, d);
 }
@@ -166,16 +169,18 @@ static int admit(struct session *s, struct policy_request *req, const struct ip 
 
 bool request_admits_peer(struct session *s, const struct ip *ip)
 {
+	const struct policy_egress *egress = s->hs->egress;
 	const struct policy_rule *rule = s->rule;
 	bool decided = s->decided, allowed = s->allowed;
 	char name[ADDR_NAME_MAX + 1];
 	struct policy_request req = question(s, name);
 	int err = admit(s, &req, ip);
 
-	/* Whom a rule wants to come by way of a proxy has not come that way. */
-	if (err == 0 && !s->hs->via)
+	/* Whom a rule wants to come by way of a proxy, or to another address, has not. */
+	if (err == 0 && !s->hs->via && egress_is_same(s->hs->egress, egress))
 		return true;
 	s->hs->via = NULL;
+	s->hs->egress = egress;
 	/* What is said of a stray is not the verdict on the session. */
 	s->decided = decided;
 	s->allowed = allowed;
@@ -200,10 +205,16 @@ static void on_dialled(void *ctx, int err, int fd, size_t which, const struct ad
 static int dial(struct session *s, uint16_t port)
 {
 	struct handshake *hs = s->hs;
+	struct source source;
+	int err = 0;
 
+	if (hs->egress)
+		err = egress_source(s, hs->egress, &source);
+	if (err)
+		return err;
 	s->state = SESSION_DIAL;
-	return dial_start(
-	    &hs->dial, &s->worker->loop, hs->ips, hs->n_ips, port, NULL, on_dialled, s);
+	return dial_start(&hs->dial, &s->worker->loop, hs->ips, hs->n_ips, port,
+	    hs->egress ? &source : NULL, on_dialled, s);
 }
 
 /*
@@ -252,6 +263,7 @@ static void go_to_admitted(struct session *s, const struct ip *ips, size_t n)
 	char name[ADDR_NAME_MAX + 1];
 	struct policy_request req = question(s, name);
 	struct handshake *hs = s->hs;
+	const struct policy_egress *egress = NULL;
 	const struct policy_proxy *via = NULL;
 	const struct policy_rule *rule = NULL;
 	bool forward = false;
@@ -264,9 +276,11 @@ static void go_to_admitted(struct session *s, const struct ip *ips, size_t n)
 		if (e == 0 && hs->n_ips == 0) {
 			rule = s->rule;
 			via = hs->via;
+			egress = hs->egress;
 			forward = hs->forward_credentials;
 		}
-		if (e == 0 && hs->via == via && hs->forward_credentials == forward)
+		if (e == 0 && hs->via == via && hs->forward_credentials == forward &&
+		    egress_is_same(hs->egress, egress))
 			hs->ips[hs->n_ips++] = ips[i];
 		else if (e != 0 && err == 0)
 			err = e;
@@ -275,6 +289,7 @@ static void go_to_admitted(struct session *s, const struct ip *ips, size_t n)
 		s->allowed = true;
 		s->rule = rule;
 		hs->via = via;
+		hs->egress = egress;
 		hs->forward_credentials = forward;
 		s->address = hs->ips[0];
 		s->has_address = true;
@@ -344,6 +359,7 @@ static void listen_for_anybody(struct session *s)
 	struct decision d = policy_decide(s->config->policy, &req);
 	int err = ERR_DENIED;
 
+	s->hs->egress = egress_by_default(&s->config->policy->set);
 	if (d.verdict != VERDICT_DEPENDS)
 		note(s, &req, &d);
 	s->hs->n_ips = 0;

@@ -126,6 +126,8 @@ struct handshake {
 	 * the client's credentials go with it. */
 	const struct policy_proxy *via;
 	bool forward_credentials;
+	/* And from where it leaves, NULL: as the kernel chooses. */
+	const struct policy_egress *egress;
 
 	/* The addresses that the policy admits, in the order in which to try them; of BIND the
 	 * peers that may come, none meaning anybody. */

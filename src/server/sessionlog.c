@@ -5,9 +5,12 @@
 #include <string.h>
 
 #include "net/log.h"
+#include "net/sockaddr.h"
+#include "policy/rule.h"
 #include "proto/err.h"
 #include "proto/gss.h"
 #include "server/associate.h"
+#include "server/egress.h"
 #include "server/forward.h"
 #include "server/multicast.h"
 #include "server/preface.h"
@@ -164,6 +167,20 @@ static void log_protection(struct log_record *rec, const struct session *s)
 		log_text(rec, "protection", names[s->protection - 1]);
 }
 
+/* Who had an address of a pool is asked later, by those whom it has visited. */
+static void log_egress(struct log_record *rec, const struct session *s)
+{
+	const struct relay_end *target = &s->relay.end[RELAY_TARGET];
+	char text[IP_TEXT_MAX];
+	struct addr local;
+
+	if (target->fd < 0 || !s->rule || !rule_egress(s->rule, &s->config->policy->set))
+		return;
+	local = socket_local_addr(target->fd);
+	if (local.kind == ADDR_IP)
+		log_text(rec, "egress", ip_format(&local.ip, text));
+}
+
 /* Who asked for what, and what was said to it. */
 static void log_request(struct log_record *rec, const struct session *s)
 {
@@ -181,6 +198,7 @@ static void log_request(struct log_record *rec, const struct session *s)
 	log_ends(rec, s);
 	log_found(rec, s);
 	log_verdict(rec, s);
+	log_egress(rec, s);
 	upstream_log(s, rec);
 }
 
@@ -209,6 +227,8 @@ void session_log(const struct session *s, int reason)
 	bool silent = session_client_is_gone(reason) && s->proto == PROTO_NONE;
 	struct log_record rec;
 
+	if (reason == ERR_EGRESS)
+		egress_log_missing(s);
 	if (!log_enabled(silent ? LOG_AT_DEBUG : LOG_AT_INFO))
 		return;
 	log_begin(&rec, silent ? LOG_AT_DEBUG : LOG_AT_INFO, "session");

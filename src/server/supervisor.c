@@ -18,6 +18,7 @@
 #include "proto/err.h"
 #include "server/channel.h"
 #include "server/config.h"
+#include "server/egress.h"
 #include "server/helper.h"
 #include "server/inbox.h"
 #include "server/notify.h"
@@ -409,6 +410,7 @@ static void say_ready(struct supervisor *s)
 		log_text(&rec, "user", s->user.name);
 	log_end(&rec);
 	upstreams_warn(s->config->policy, warn_in_log, NULL);
+	egress_warn(s->config->policy, warn_in_log, NULL);
 	notify_manager("READY=1");
 }
 
@@ -470,6 +472,7 @@ static int reload_into(struct supervisor *s, struct config *config)
 	s->generation++;
 	use_helper(s);
 	upstreams_warn(config->policy, warn_in_log, NULL);
+	egress_warn(config->policy, warn_in_log, NULL);
 	return 0;
 }
 
@@ -679,6 +682,11 @@ static int prepare(struct supervisor *s)
 	err = helper_init(&s->helper);
 	if (err) {
 		fprintf(stderr, "tabi: cannot make a socketpair: %s\n", strerror(-err));
+		return err;
+	}
+	err = egress_setup();
+	if (err) {
+		fprintf(stderr, "tabi: there is no randomness: %s\n", strerror(-err));
 		return err;
 	}
 	sandbox_raise_descriptors();

@@ -8,9 +8,11 @@
 #include "net/datagram.h"
 #include "net/nest.h"
 #include "net/sockaddr.h"
+#include "policy/egress.h"
 #include "policy/balance.h"
 #include "proto/err.h"
 #include "server/choice.h"
+#include "server/egress.h"
 #include "server/ports.h"
 #include "server/request.h"
 #include "server/session.h"
@@ -57,6 +59,9 @@ struct udpvia {
 	struct udpvias *all;
 	struct udpvia *next;
 	bool forward;
+	/* The same for all connections and the socket: the proxies compare them. */
+	const struct policy_egress *egress;
+	struct source source; /* where `egress` is not NULL */
 	uint64_t key;       /* of what is kept apart from others of the same group; 0: nothing is */
 	struct addr target; /* of the datagram that wanted it first */
 	unsigned slots;     /* of sessions, for its descriptors; 0: there is none */
@@ -160,13 +165,18 @@ static struct waiting *take(struct udpvia *v)
 	return w;
 }
 
-static void drop_waiting(struct udpvia *v)
+static void forget_waiting(struct udpvia *v)
 {
 	struct waiting *w;
 
-	drop(v, DROP_PROXY, v->n_waiting);
 	while ((w = take(v)) != NULL)
 		free(w);
+}
+
+static void drop_waiting(struct udpvia *v)
+{
+	drop(v, DROP_PROXY, v->n_waiting);
+	forget_waiting(v);
 }
 
 /* ---- datagrams ---- */
@@ -381,7 +391,11 @@ static int open_socket(struct link *l)
 	/* A relay of ours would send it in circles. */
 	if (ports_have(&relay->ip, relay->port) && request_is_local(&relay->ip))
 		return ERR_SELF;
-	err = datagram_open(&l->sock, w->datagrams, &w->loop, &any, on_datagrams);
+	if (l->via->egress)
+		err = datagram_open_source(
+		    &l->sock, w->datagrams, &w->loop, &l->via->source, &relay->ip, on_datagrams);
+	else
+		err = datagram_open(&l->sock, w->datagrams, &w->loop, &any, on_datagrams);
 	if (err)
 		return err;
 	l->sock.owner = l;
@@ -535,6 +549,13 @@ static void begin(struct udpvia *v)
 	const struct policy_proxy *group = choice_group(&v->choice);
 
 	v->choice = choice_of(v->all->session, group);
+	if (v->egress && egress_source(v->all->session, v->egress, &v->source) != 0) {
+		drop(v, DROP_EGRESS, v->n_waiting);
+		forget_waiting(v);
+		rest(v);
+		return;
+	}
+	v->choice.source = v->egress ? &v->source : NULL;
 	for (size_t i = 0; i < group->n_members; i++)
 		if (!policy_member_has_udp(&group->members[i]))
 			v->choice.failed |= UINT64_C(1) << i;
@@ -584,7 +605,7 @@ static void end_last(struct udpvias *all)
 }
 
 static struct udpvia *add(
-    struct udpvias *all, const struct policy_proxy *group, const struct addr *to)
+    struct udpvias *all, const struct udpvia_way *way, uint64_t key, const struct addr *to)
 {
 	struct udpvia *v = calloc(1, sizeof(*v));
 
@@ -592,8 +613,11 @@ static struct udpvia *add(
 		return NULL;
 	if (all->n == UDPVIAS_MAX)
 		end_last(all);
-	v->choice = choice_of(all->session, group);
+	v->choice = choice_of(all->session, way->group);
 	v->all = all;
+	v->forward = way->forward;
+	v->egress = way->egress;
+	v->key = key;
 	v->target = *to;
 	v->last = &v->first;
 	v->next = all->first;
@@ -603,13 +627,13 @@ static struct udpvia *add(
 }
 
 /* Puts it to the front. */
-static struct udpvia *find(
-    struct udpvias *all, const struct policy_proxy *group, bool forward, uint64_t key)
+static struct udpvia *find(struct udpvias *all, const struct udpvia_way *way, uint64_t key)
 {
 	for (struct udpvia **at = &all->first; *at; at = &(*at)->next) {
 		struct udpvia *v = *at;
 
-		if (choice_group(&v->choice) != group || v->forward != forward || v->key != key)
+		if (choice_group(&v->choice) != way->group || v->forward != way->forward ||
+		    v->key != key || !egress_is_same(v->egress, way->egress))
 			continue;
 		*at = v->next;
 		v->next = all->first;
@@ -619,20 +643,18 @@ static struct udpvia *find(
 	return NULL;
 }
 
-void udpvias_send(struct udpvias *all, const struct policy_proxy *group, bool forward,
-    const struct addr *to, const void *data, size_t len)
+void udpvias_send(struct udpvias *all, const struct udpvia_way *way, const struct addr *to,
+    const void *data, size_t len)
 {
-	const uint64_t key = key_of(group, to);
-	struct udpvia *v = find(all, group, forward, key);
+	const uint64_t key = key_of(way->group, to);
+	struct udpvia *v = find(all, way, key);
 
 	if (!v)
-		v = add(all, group, to);
+		v = add(all, way, key, to);
 	if (!v) {
 		all->counts->dropped[DROP_FULL]++;
 		return;
 	}
-	v->forward = forward;
-	v->key = key;
 	if (v->link) {
 		send_now(v, to, data, len);
 	} else if ((!v->opening && now_of(v) < v->rest_to) || !hold(v, to, data, len)) {

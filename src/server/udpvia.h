@@ -31,6 +31,13 @@ struct udpvia_secret;
 typedef void udpvia_fn(void *ctx, const struct policy_proxy *via, const struct addr *from,
     const uint8_t *data, size_t len);
 
+/* Which way a rule says. */
+struct udpvia_way {
+	const struct policy_proxy *group;
+	bool forward;                       /* the proxies get the client's credentials */
+	const struct policy_egress *egress; /* from where to leave; NULL: any */
+};
+
 /* All of one UDP association. Zeroed is empty. */
 struct udpvias {
 	struct session *session;
@@ -46,10 +53,10 @@ struct udpvias {
 int udpvias_init(struct udpvias *all, struct session *session, struct udp_counts *counts,
     udpvia_fn *fn, void *ctx);
 
-/* Sends, now or when there is an association with proxies of the group; or drops. What becomes of
- * it is counted. `forward`: they get the client's credentials. */
-void udpvias_send(struct udpvias *all, const struct policy_proxy *group, bool forward,
-    const struct addr *to, const void *data, size_t len);
+/* Sends, now or when there is an association with the proxies; or drops. What becomes of it is
+ * counted. */
+void udpvias_send(struct udpvias *all, const struct udpvia_way *way, const struct addr *to,
+    const void *data, size_t len);
 
 /* For the session's line: through whom, and what went wrong last. */
 void udpvias_log(const struct udpvias *all, struct log_record *rec);

@@ -10,6 +10,7 @@
 #include "policy/balance.h"
 #include "proto/err.h"
 #include "server/choice.h"
+#include "server/egress.h"
 #include "server/request.h"
 #include "server/session.h"
 #include "server/upstreams.h"
@@ -19,6 +20,7 @@ struct upstream {
 	struct choice choice; /* first: the chain's functions get a pointer to it */
 	struct session *session;
 	struct chain *chain;
+	struct source source; /* where the rule has an egress */
 	bool named;
 };
 
@@ -242,6 +244,13 @@ int upstream_begin(struct session *s, bool named)
 	if (!u)
 		return -ENOMEM;
 	s->hs->upstream = u;
+	if (s->hs->egress) {
+		int err = egress_source(s, s->hs->egress, &u->source);
+
+		if (err)
+			return err;
+		u->choice.source = &u->source;
+	}
 	s->state = SESSION_DIAL;
 	return try_next(u);
 }

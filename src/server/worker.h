@@ -36,6 +36,7 @@ struct worker {
 	    *upstreams;            /* what is known of the proxies that sessions go through */
 	uint64_t chance;           /* another one for each choice among proxies */
 	uint64_t isolation_secret; /* see server/upstream.c */
+	uint64_t egress_told; /* loop time from which the log may be told again, server/egress.c */
 	struct listeners listeners;
 	struct inbox inbox; /* what other workers hand over */
 	struct resolver *resolver;

@@ -126,6 +126,40 @@ class Explain(unittest.TestCase):
             _, out, _ = run("explain", "-c", "-", "to 192.0.2.1:53", text=conf)
             self.assertIn(f"granted: {granted}", out)
 
+    def test_egress(self):
+        conf = """
+listen 127.0.0.1:1080
+egress 192.0.2.7,2001:db8::7
+proxy edge socks5h://edge.test
+allow from loopback to 10.0.0.1
+allow from loopback to 10.0.0.2 egress eth1
+allow from loopback to 10.0.0.3 egress any
+allow from loopback to 10.0.0.4 egress pool 198.51.100.0/28,2001:db8:1::/64  sticky per user via edge
+allow from loopback to 10.0.0.5 egress same
+"""
+        for host, said in (
+            ("10.0.0.1", "; egress 192.0.2.7,2001:db8::7\n"),
+            ("10.0.0.2", "; egress eth1\n"),
+            ("10.0.0.3", "granted: connect, bind, udp, resolve\n"),
+            ("10.0.0.4", "; egress pool 198.51.100.0/28,2001:db8:1::/64 sticky per user; "
+             "via edge (edge.test:1080)\n"),
+            ("10.0.0.5", "; egress same\n"),
+        ):
+            status, out, _ = run("explain", "-c", "-", f"to {host}:80", text=conf)
+            self.assertEqual(status, 0)
+            self.assertIn(said, out)
+
+    def test_egress_that_is_not_there(self):
+        """An interface may come, and the configuration may be for another machine: no mistake."""
+        conf = ("listen 127.0.0.1:1080\negress 127.0.0.1\nallow from loopback egress nosuch0\n"
+                "allow from private egress 192.0.2.7\n")
+        status, out, err = run("check", "-", text=conf)
+        self.assertEqual(status, 0)
+        self.assertEqual(err.splitlines(), [
+            "warning: -:3: egress nosuch0: there is no interface nosuch0",
+            "warning: -:4: egress 192.0.2.7: 192.0.2.7 is not an address of this machine",
+        ])
+
     def test_called_wrongly(self):
         self.assertEqual(run("explain", "-x")[0], 2)
         self.assertEqual(run("explain", "-c")[0], 2)
