@@ -271,6 +271,27 @@ def test_forward_without_one(tabi, forward, authority):
     check_refused(forward("-x", "https://127.0.0.1:1081", "--ca", authority.pem), "certificate")
 
 
+@pytest.mark.parametrize("what, why", (("expired", "expired"), ("unknown", "unknown ca")))
+def test_forward_with_a_bad_one(tabi, forward, authority, tmp_path, what, why):
+    other = certs.Authority(tmp_path, "other")
+    pem, key = other.issue("alice", days=-1 if what == "expired" else 10)
+    tabi(guard(authority, clients=other if what == "expired" else authority))
+    words = ("--ca", authority.pem, "--cert", pem, "--key", key)
+    check_refused(forward("-x", "https://127.0.0.1:1081", *words), why)
+
+
+@pytest.mark.parametrize("kind, why", (("name", "mismatch"), ("ca", "issuer")))
+def test_forward_to_a_wrong_proxy(tabi, forward, target, authority, tmp_path, kind, why):
+    """Its certificate is for another name, or of an authority that is not the one said."""
+    seen = target(targets.echo)
+    ca = certs.Authority(tmp_path)
+    ca.issue("server", names="DNS:edge.example" if kind == "name" else "IP:127.0.0.1")
+    tabi(guard(ca, words=""))
+    trusted = ca.pem if kind == "name" else authority.pem
+    check_refused(forward("-x", "socks5+tls://127.0.0.1:1081", "--ca", trusted), why, "tls-certificate")
+    assert seen.accepted == 0
+
+
 def test_forward_insecure(tabi, forward, target, tmp_path):
     """No authority is trusted that made this one."""
     target(targets.echo)
