@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness import dns, socks, targets
-from harness.config import LOCAL, PROXY, local
+from harness.config import HEAD, LOCAL, PROXY, local
 from harness.tabi import SANITIZED, check_memory, cpu_seconds, run, wait_until
 
 SESSIONS = 5000
@@ -18,13 +18,13 @@ IDLE = 9000
 MB = 1 << 20
 
 
-def open_many(n, host, port):
+def open_many(n, host, port, at_once=500):
     """n granted sessions. The handshake is sent whole; the answers are taken as they come."""
     ask = socks.greeting(0) + socks.request5(host, port)
     opened = []
-    for begin in range(0, n, 500):
+    for begin in range(0, n, at_once):
         batch = []
-        for _ in range(begin, min(begin + 500, n)):
+        for _ in range(begin, min(begin + at_once, n)):
             sock = socks.dial(PROXY)
             sock.sendall(ask)
             batch.append(sock)
@@ -137,6 +137,35 @@ def test_nine_thousand_idle_sessions_in_one_worker(tabi, target, record_property
     left = program.memory() - memory
     record_property("bytes left after closing", left)
     print(f"left after they closed: {left} bytes")
+
+
+BACK = "workers 1\nlisten 127.0.0.1:{}\nallow from loopback to any\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "chain", ("socks5h://127.0.0.1:1081", "http://127.0.0.1:1081,socks4a://127.0.0.1:1082")
+)
+def test_idle_sessions_through_a_chain(tabi, target, record_property, chain):
+    """What one more costs the worker that goes through other proxies: as little as a direct one.
+
+    A handshake with proxies needs kilobytes, which malloc keeps when it is over: as many as there ever
+    were at once. So these are few at a time, and what the first thousand sessions left is not counted."""
+    seen = target()
+    for port in (1081, 1082):
+        tabi(BACK.format(port))
+    program = tabi(HEAD + f"proxy up {chain}\nallow from loopback to any via up\n")
+    opened = open_many(1000, "127.0.0.1", 7000, at_once=50)
+    memory = program.memory()
+    opened += open_many(SESSIONS - 1000, "127.0.0.1", 7000, at_once=50)
+    seen.wait_accepted(SESSIONS)
+    each = (program.memory() - memory) / (SESSIONS - 1000)
+    record_property("bytes per idle session through a chain", round(each))
+    print(f"\nuser memory per idle session through a chain: {each:.0f} bytes")
+    check_memory(each, 512)
+    for sock in opened + seen.socks:
+        sock.close()
 
 
 def abort_somewhere(rng, talks):
