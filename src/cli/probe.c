@@ -31,7 +31,7 @@ static int run(struct probe *p)
 		status = kit_main(p);
 	else
 		probe_show(p);
-	if (!p->o->conformance && !p->s.connects && p->s.socks4.outcome != OUTCOME_YES)
+	if (!p->o->conformance && !p->s.reached)
 		status = PROBE_FAILED;
 	return status;
 }
@@ -48,19 +48,19 @@ int probe_main(int argc, char **argv)
 		list();
 		status = PROBE_FINE;
 	}
-	if (status >= 0)
-		return status;
-	p = calloc(1, sizeof(*p));
+	p = status < 0 ? calloc(1, sizeof(*p)) : NULL;
 	if (!p) {
-		fputs("tabi probe: no memory\n", stderr);
-		return PROBE_NOTHING;
+		if (status < 0)
+			fputs("tabi probe: no memory\n", stderr);
+		probe_options_free(&o);
+		return status < 0 ? PROBE_NOTHING : status;
 	}
 	p->o = &o;
 	signal(SIGPIPE, SIG_IGN);
 	status = run(p);
 	probe_end_targets(p);
 	free(p);
-	explicit_bzero(&o.proxy, sizeof(o.proxy));
+	probe_options_free(&o);
 	if (fflush(stdout) != 0)
 		status = PROBE_NOTHING;
 	return status;

@@ -34,17 +34,55 @@ unsigned probe_ms(const struct probe *p)
 	return p->o->timeout_ms;
 }
 
-static bool fail(struct probe *p, const char *what, const char *why)
+enum probe_way probe_way(const struct probe *p)
+{
+	switch (p->o->proxy.scheme) {
+	case URL_HTTP:
+	case URL_HTTPS:
+		return WAY_HTTP;
+	case URL_SOCKS4:
+	case URL_SOCKS4A:
+		return WAY_SOCKS4;
+	default:
+		return WAY_SOCKS5;
+	}
+}
+
+bool ask_fail(struct probe *p, const char *what, const char *why)
 {
 	snprintf(p->why, sizeof(p->why), "%s: %.100s", what, why);
 	return false;
 }
 
+/* With whom the URL names. */
+static int start_tls(struct probe *p, struct talk *t, const char **ret_why)
+{
+	const struct addr *proxy = &p->o->proxy.proxy;
+	char text[IP_TEXT_MAX];
+	const char *peer = proxy->kind == ADDR_NAME ? proxy->name : ip_format(&proxy->ip, text);
+
+	return talk_start_tls(t, p->o->proxies.tls, peer, probe_ms(p), ret_why);
+}
+
 bool ask_dial(struct probe *p, struct talk *t)
 {
+	uint64_t began = talk_clock();
 	int err = talk_dial(t, &p->proxy, p->proxy_len, probe_ms(p), probe_limit());
+	const char *why = NULL;
 
-	return err < 0 ? fail(p, "no connection to the proxy", strerror(-err)) : true;
+	if (err < 0)
+		return ask_fail(p, "no connection to the proxy", strerror(-err));
+	p->dial_ns = talk_clock() - began;
+	p->tls_ns = 0;
+	if (!p->o->proxies.tls)
+		return true;
+	err = start_tls(p, t, &why);
+	p->tls_ns = talk_clock() - began - p->dial_ns;
+	if (err == 0)
+		return true;
+	ask_fail(p, "no TLS with the proxy", why ? why : err_text(err));
+	talk_close(t);
+	return false;
 }
 
 /* ---- messages ---- */
@@ -121,7 +159,7 @@ static void describe(struct talk *t, const char *of, char *buf, size_t cap)
 		snprintf(buf, cap, "%s (%zu bytes), then %s", bytes, len, ends[t->end]);
 }
 
-static bool fail_bytes(struct probe *p, struct talk *t, const char *of)
+bool ask_fail_bytes(struct probe *p, struct talk *t, const char *of)
 {
 	char what[BYTES_SHOWN + 60];
 
@@ -135,25 +173,28 @@ int ask_read_choice(struct probe *p, struct talk *t)
 	const uint8_t *choice;
 
 	if (talk_want(t, 2, probe_ms(p)) < 2 || t->in[t->at] != SOCKS5_VERSION) {
-		fail_bytes(p, t, "the answer to the greeting");
+		ask_fail_bytes(p, t, "the answer to the greeting");
 		return -1;
 	}
 	choice = talk_take(t, 2);
 	return choice[1];
 }
 
-static bool login(struct probe *p, struct talk *t)
+bool ask_login(struct probe *p, struct talk *t)
 {
 	uint8_t message[PROBE_MESSAGE];
 	size_t len = ask_write_login(p, message);
 
+	if (p->s.method == SOCKS5_METHOD_GSSAPI)
+		return ask_gss(p, t);
 	if (len == 0)
 		return true;
 	talk_send(t, message, len, probe_ms(p));
 	explicit_bzero(message, len);
 	if (talk_want(t, 2, probe_ms(p)) < 2)
-		return fail_bytes(p, t, "the answer to the password");
-	return talk_take(t, 2)[1] == USERPASS_OK ? true : fail(p, "the password", "was refused");
+		return ask_fail_bytes(p, t, "the answer to the password");
+	return talk_take(t, 2)[1] == USERPASS_OK ? true
+						 : ask_fail(p, "the password", "was refused");
 }
 
 bool ask_enter(struct probe *p, struct talk *t)
@@ -167,7 +208,7 @@ bool ask_enter(struct probe *p, struct talk *t)
 	if (method < 0)
 		return false;
 	snprintf(what, sizeof(what), "%02x, with %02x offered", (unsigned)method, p->s.method);
-	return method == p->s.method ? login(p, t) : fail(p, "the method chosen is", what);
+	return method == p->s.method ? ask_login(p, t) : ask_fail(p, "the method chosen is", what);
 }
 
 bool ask_hello(struct probe *p, struct talk *t)
@@ -194,11 +235,12 @@ static const char *code_name(uint8_t code)
 	return code < sizeof(names) / sizeof(names[0]) ? names[code] : "unassigned";
 }
 
-static enum outcome without_reply(const struct talk *t, const struct reply *r)
+void ask_no_answer(struct talk *t, bool any, struct attempt *ret)
 {
-	if (r->shape != SHAPE_NONE)
-		return OUTCOME_WRONG;
-	return t->end == TALK_OPEN ? OUTCOME_SILENT : OUTCOME_CLOSED;
+	ret->outcome = t->end == TALK_OPEN ? OUTCOME_SILENT : OUTCOME_CLOSED;
+	if (any)
+		ret->outcome = OUTCOME_WRONG;
+	describe(t, "the request", ret->seen, sizeof(ret->seen));
 }
 
 void ask_read5(struct probe *p, struct talk *t, struct attempt *ret)
@@ -216,8 +258,7 @@ void ask_read5(struct probe *p, struct talk *t, struct attempt *ret)
 	reply5_read(t->in + t->at, talk_left(t), &ret->reply);
 	ret->ns = talk_clock() - began;
 	if (ret->reply.shape != SHAPE_WHOLE) {
-		ret->outcome = without_reply(t, &ret->reply);
-		describe(t, "the request", ret->seen, sizeof(ret->seen));
+		ask_no_answer(t, ret->reply.shape != SHAPE_NONE, ret);
 		return;
 	}
 	talk_take(t, ret->reply.len);
@@ -237,8 +278,7 @@ void ask_read4(struct probe *p, struct talk *t, struct attempt *ret)
 	*ret = (struct attempt){.ns = talk_clock() - began};
 	reply4_read(t->in + t->at, have, &ret->reply);
 	if (ret->reply.shape != SHAPE_WHOLE) {
-		ret->outcome = without_reply(t, &ret->reply);
-		describe(t, "the request", ret->seen, sizeof(ret->seen));
+		ask_no_answer(t, ret->reply.shape != SHAPE_NONE, ret);
 		return;
 	}
 	talk_take(t, ret->reply.len);
@@ -247,7 +287,7 @@ void ask_read4(struct probe *p, struct talk *t, struct attempt *ret)
 	    ret->reply.code == SOCKS4_GRANTED ? "granted" : "rejected");
 }
 
-static void no_attempt(struct probe *p, struct attempt *ret)
+void ask_untried(struct probe *p, struct attempt *ret)
 {
 	*ret = (struct attempt){.outcome = OUTCOME_UNTRIED};
 	snprintf(ret->seen, sizeof(ret->seen), "%s", p->why);
@@ -259,7 +299,7 @@ void ask5(
 	uint8_t message[PROBE_MESSAGE];
 
 	if (!ask_hello(p, t)) {
-		no_attempt(p, ret);
+		ask_untried(p, ret);
 		return;
 	}
 	talk_send(t, message, ask_write_request(message, command, to), probe_ms(p));
@@ -272,7 +312,7 @@ void ask4(
 	uint8_t message[PROBE_MESSAGE];
 
 	if (!ask_dial(p, t)) {
-		no_attempt(p, ret);
+		ask_untried(p, ret);
 		return;
 	}
 	talk_send(t, message, ask_write_request4(message, command, to), probe_ms(p));
@@ -286,12 +326,14 @@ bool ask_open(struct probe *p, struct talk *t, const struct addr *to, char lette
 	char preface[3] = {letter, '\n'};
 	struct attempt a;
 
-	if (p->s.enters)
-		ask5(p, t, SOCKS5_CONNECT, to, &a);
-	else
+	if (probe_way(p) == WAY_HTTP)
+		ask_http(p, t, to, &a);
+	else if (probe_way(p) == WAY_SOCKS4)
 		ask4(p, t, SOCKS4_CONNECT, to, &a);
+	else
+		ask5(p, t, SOCKS5_CONNECT, to, &a);
 	if (a.outcome != OUTCOME_YES)
-		return fail(p, "CONNECT", a.seen);
+		return ask_fail(p, "CONNECT", a.seen);
 	talk_send(t, preface, 2, probe_ms(p));
 	talk_send(t, arg, strlen(arg), probe_ms(p));
 	return true;
@@ -302,8 +344,9 @@ bool ask_line(struct probe *p, struct talk *t, struct target_line *ret)
 	const char *line = talk_line(t, probe_ms(p));
 
 	if (!line)
-		return fail(p, "the target", "says nothing");
-	return target_line_read(line, ret) ? true : fail(p, "the target", "says something else");
+		return ask_fail(p, "the target", "says nothing");
+	return target_line_read(line, ret) ? true
+					   : ask_fail(p, "the target", "says something else");
 }
 
 bool ask_target(struct probe *p, char letter, const char *arg, struct target_line *ret)
@@ -320,6 +363,7 @@ bool ask_ping(struct probe *p, struct talk *t, const char *text)
 	size_t len = strlen(text);
 
 	if (talk_send(t, text, len, probe_ms(p)) < 0 || talk_want(t, len, probe_ms(p)) < len)
-		return fail_bytes(p, t, "the echo");
-	return memcmp(talk_take(t, len), text, len) == 0 ? true : fail(p, "the echo", "is another");
+		return ask_fail_bytes(p, t, "the echo");
+	return memcmp(talk_take(t, len), text, len) == 0 ? true
+							 : ask_fail(p, "the echo", "is another");
 }

@@ -8,9 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/gss.h"
 #include "net/sockaddr.h"
 
 #define TRIES 3
+/* What GSS-API adds to a datagram, at most. */
+#define ASSOC_WRAP 1024
+#define UDP_MOST 65507
 
 /* ---- beginning ---- */
 
@@ -56,8 +60,29 @@ bool assoc_open(struct kit *k, struct assoc *s, unsigned i, const struct addr *d
 
 /* ---- datagrams ---- */
 
+/* Whole, header and all, where GSS-API protects them (RFC 1961 section 4). */
+static struct layer *protection(const struct assoc *s)
+{
+	struct layer *layer = s->k->t[s->i].layer;
+
+	return gss_layer_is(layer) ? layer : NULL;
+}
+
+size_t assoc_room(const struct assoc *s)
+{
+	return UDP_MOST - (protection(s) ? ASSOC_WRAP : 0);
+}
+
 void assoc_put_from(const struct assoc *s, int fd, const void *data, size_t len)
 {
+	static uint8_t wrapped[ASSOC_DATAGRAM + ASSOC_WRAP];
+
+	if (protection(s)) {
+		if (gss_datagram_wrap(protection(s), data, len, wrapped, sizeof(wrapped), &len) !=
+		    0)
+			return;
+		data = wrapped;
+	}
 	(void)!sendto(
 	    fd, data, len, MSG_NOSIGNAL, (const struct sockaddr *)&s->relay, s->relay_len);
 }
@@ -90,6 +115,16 @@ void assoc_put(struct assoc *s, uint8_t frag, const struct addr *to, const void 
 	free(buf);
 }
 
+static ssize_t unwrap(struct assoc *s, size_t len)
+{
+	static uint8_t plain[ASSOC_DATAGRAM];
+
+	if (gss_datagram_unwrap(protection(s), s->in, len, plain, sizeof(plain), &len) != 0)
+		return -1;
+	memcpy(s->in, plain, len);
+	return (ssize_t)len;
+}
+
 ssize_t assoc_get_raw(struct assoc *s, unsigned ms)
 {
 	struct pollfd p = {.fd = s->k->udp[s->i], .events = POLLIN};
@@ -102,7 +137,7 @@ ssize_t assoc_get_raw(struct assoc *s, unsigned ms)
 	n = recvfrom(p.fd, s->in, ASSOC_DATAGRAM, 0, (struct sockaddr *)&from, &len);
 	if (n >= 0)
 		s->from = sockaddr_to_addr(&from);
-	return n;
+	return n >= 0 && protection(s) ? unwrap(s, (size_t)n) : n;
 }
 
 bool assoc_get(struct assoc *s, unsigned ms)

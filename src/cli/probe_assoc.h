@@ -28,6 +28,8 @@ int assoc_socket(const struct ip *ip);
  * nothing said. A port of 1 in it stands for the right one. */
 bool assoc_open(struct kit *k, struct assoc *s, unsigned i, const struct addr *declared);
 
+/* How many bytes with their header one datagram has room for. */
+size_t assoc_room(const struct assoc *s);
 /* What is sent may be lost, as datagrams are. */
 void assoc_put_from(const struct assoc *s, int fd, const void *data, size_t len);
 void assoc_put_raw(const struct assoc *s, const void *data, size_t len);

@@ -20,14 +20,17 @@ static const struct {
     {bind_checks, &n_bind_checks},
     {udp_checks, &n_udp_checks},
     {socks4_checks, &n_socks4_checks},
+    {http_checks, &n_http_checks},
     /* Who guesses may be made to wait afterwards. */
     {login_checks, &n_login_checks},
+    {http_login_checks, &n_http_login_checks},
     {last_checks, &n_last_checks},
 };
 
 #define N_GROUPS (sizeof(groups) / sizeof(groups[0]))
-/* RFC 1928 section 6 gives a server ten seconds to close after a failure. */
-#define CLOSE_MS 10500
+/* RFC 1928 section 6 gives a server ten seconds to close after a failure: twice what is waited for
+ * an answer unless --timeout says otherwise, and a bit. */
+#define CLOSE_MS(answer_ms) (2 * (answer_ms) + 500)
 #define NOTE_TRIES 40
 #define NOTE_PAUSE_MS 50
 
@@ -121,10 +124,22 @@ void kit_say(struct kit *k, struct talk *t, const void *data, size_t len)
 	talk_send(t, data, len, probe_ms(k->p));
 }
 
+void kit_fire(struct talk *t)
+{
+	static uint8_t fire[16384];
+
+	for (unsigned i = 0; i < 8 && talk_send(t, fire, sizeof(fire), PROBE_QUIET) == 0; i++) {
+		talk_pause(1);
+		/* A layer that has failed to send gives nothing any more, a socket does. */
+		if (t->layer)
+			talk_want(t, 1, 0);
+	}
+	t->end = TALK_OPEN;
+}
+
 bool kit_ends(struct kit *k, struct talk *t)
 {
-	(void)k;
-	return talk_await_end(t, CLOSE_MS) != TALK_OPEN;
+	return talk_await_end(t, CLOSE_MS(probe_ms(k->p))) != TALK_OPEN;
 }
 
 struct addr kit_stranger(const struct kit *k)
@@ -142,10 +157,16 @@ struct addr kit_stranger(const struct kit *k)
 bool kit_alive(struct kit *k)
 {
 	struct talk *t = &k->t[KIT_TALKS - 1];
+	struct attempt a;
 	bool ok;
 
 	talk_close(t);
-	ok = k->p->s.enters ? ask_hello(k->p, t) : ask_dial(k->p, t);
+	if (probe_way(k->p) == WAY_HTTP) {
+		ask_http(k->p, t, &k->p->main, &a);
+		ok = a.outcome == OUTCOME_YES || ask_fail(k->p, "CONNECT", a.seen);
+	} else {
+		ok = k->p->s.enters ? ask_hello(k->p, t) : ask_dial(k->p, t);
+	}
 	talk_close(t);
 	return ok;
 }
@@ -170,11 +191,6 @@ enum probe_verdict kit_refused(struct kit *k, const struct attempt *a)
 
 /* ---- is there anything to check? ---- */
 
-static bool expects_v4(const struct probe *p)
-{
-	return p->o->proxy.scheme == URL_SOCKS4 || p->o->proxy.scheme == URL_SOCKS4A;
-}
-
 /* Returns VERDICT_PASS to go on. Whether what the URL says is missing, or what it does not say,
  * makes the difference between "could not be tested" and "not applicable". */
 static enum probe_verdict miss(struct kit *k, bool has, bool promised, const char *why)
@@ -187,10 +203,12 @@ static enum probe_verdict miss(struct kit *k, bool has, bool promised, const cha
 static enum probe_verdict miss_way_in(struct kit *k, unsigned needs)
 {
 	const struct survey *s = &k->p->s;
-	bool v5 = !expects_v4(k->p);
+	bool v5 = probe_way(k->p) == WAY_SOCKS5;
 	enum probe_verdict v = VERDICT_PASS;
 
-	if (needs & NEED_GREETING)
+	if (needs & NEED_SOCKS5_SAID)
+		v = miss(k, v5 || s->v5, false, "the URL does not say SOCKS5");
+	if (v == VERDICT_PASS && needs & NEED_GREETING)
 		v = miss(k, s->v5, v5, "no greeting of SOCKS5 is answered");
 	if (v == VERDICT_PASS &&
 	    needs & (NEED_V5 | NEED_BIND | NEED_UDP | NEED_LOGIN | NEED_CONNECT))
@@ -202,6 +220,9 @@ static enum probe_verdict miss_way_in(struct kit *k, unsigned needs)
 		v = miss(k, !s->open, false, "the proxy lets in whoever shows nothing");
 	if (v == VERDICT_PASS && needs & NEED_FREE)
 		v = miss(k, s->open, false, "the proxy wants authentication");
+	if (v == VERDICT_PASS && needs & NEED_NO_GSS)
+		v = miss(k, s->method != SOCKS5_METHOD_GSSAPI, false,
+		    "with GSS-API each message waits for an answer");
 	return v;
 }
 
@@ -214,6 +235,8 @@ static enum probe_verdict miss_target(struct kit *k, unsigned needs)
 		v = miss(k, k->p->main.kind == ADDR_IP, true, "there is no target");
 	if (v == VERDICT_PASS && needs & NEED_CONNECT)
 		v = miss(k, s->connects, true, "the target cannot be reached through the proxy");
+	if (v == VERDICT_PASS && needs & NEED_REACHED)
+		v = miss(k, s->reached, true, "the target cannot be reached through the proxy");
 	if (v == VERDICT_PASS && needs & NEED_TARGET4)
 		v = miss(
 		    k, s->connect4.outcome == OUTCOME_YES, true, "no target is reached by IPv4");
@@ -237,10 +260,19 @@ static bool is_offered(const struct attempt *a)
 static enum probe_verdict miss_command(struct kit *k, unsigned needs)
 {
 	const struct survey *s = &k->p->s;
-	bool v4 = expects_v4(k->p);
+	bool v4 = probe_way(k->p) == WAY_SOCKS4;
 	enum probe_verdict v = VERDICT_PASS;
 
-	if (needs & NEED_SOCKS4)
+	if (needs & NEED_HTTP_SAID)
+		v = miss(k, probe_way(k->p) == WAY_HTTP || is_offered(&s->http), false,
+		    "the URL does not say HTTP");
+	if (v == VERDICT_PASS && needs & NEED_HTTP)
+		v = miss(k, is_offered(&s->http) || is_offered(&s->http6),
+		    probe_way(k->p) == WAY_HTTP, "the target is not reached by HTTP");
+	if (v == VERDICT_PASS && needs & NEED_HTTP_LOGIN)
+		v = miss(k, s->http_open.outcome == OUTCOME_NO, false,
+		    "no password in the URL, or the proxy wants none");
+	if (v == VERDICT_PASS && needs & NEED_SOCKS4)
 		v = miss(k, is_offered(&s->socks4), v4, "the target is not reached by SOCKS4");
 	if (v == VERDICT_PASS && needs & NEED_SOCKS4A)
 		v = miss(k, is_offered(&s->socks4a), v4, "the target is not reached by SOCKS4A");

@@ -37,9 +37,16 @@ enum need {
 	NEED_BIND = 1 << 11,
 	NEED_BIND4 = 1 << 12,
 	NEED_UDP = 1 << 13,
-	NEED_SLOW = 1 << 14,     /* it takes minutes */
-	NEED_GREETING = 1 << 15, /* a greeting is answered */
-	NEED_MAIN = 1 << 16,     /* there is a target, whether or not it is reached */
+	NEED_SLOW = 1 << 14,       /* it takes minutes */
+	NEED_GREETING = 1 << 15,   /* a greeting is answered */
+	NEED_MAIN = 1 << 16,       /* there is a target, whether or not it is reached */
+	NEED_REACHED = 1 << 17,    /* the target is reached, by whatever the URL says */
+	NEED_HTTP = 1 << 18,       /* the target is reached by CONNECT in HTTP */
+	NEED_HTTP_LOGIN = 1 << 19, /* and only with our credentials */
+	NEED_NO_GSS = 1 << 20,     /* messages can follow each other without an answer */
+	/* What the URL says, or is there all the same. */
+	NEED_SOCKS5_SAID = 1 << 21,
+	NEED_HTTP_SAID = 1 << 22,
 };
 
 struct kit;
@@ -90,12 +97,16 @@ bool kit_query(struct kit *k, const char *token, bool ended, struct target_line 
 /* Sends and describes what comes back up to the end, at most 8 bytes of it; for bytes that are no
  * proper message. */
 void kit_say(struct kit *k, struct talk *t, const void *data, size_t len);
-/* Was it closed within ten seconds? Bytes that come before are left in `t`. */
+/* A lot for a server that has refused and may not read any more; what it said meanwhile can be read
+ * afterwards. */
+void kit_fire(struct talk *t);
+/* Was it closed within ten seconds (with --timeout unsaid)? Bytes that come before are left in `t`.
+ */
 bool kit_ends(struct kit *k, struct talk *t);
 /* Somebody else than the target, at port 0: of its own network where that is this host alone, or
  * the proxy would have no way to him. */
 struct addr kit_stranger(const struct kit *k);
-/* Is the proxy there, for somebody new? */
+/* Is the proxy there, for somebody new, by what the URL says? */
 bool kit_alive(struct kit *k);
 /* A pass where the reply refuses with `code`, and fails with all others. */
 enum probe_verdict kit_refused_with(struct kit *k, const struct attempt *a, uint8_t code);
@@ -104,9 +115,11 @@ enum probe_verdict kit_refused(struct kit *k, const struct attempt *a);
 
 /* The groups. */
 extern const struct check transport_checks[], socks4_checks[], method_checks[], login_checks[],
-    request_checks[], relay_checks[], bind_checks[], udp_checks[], last_checks[];
+    request_checks[], relay_checks[], bind_checks[], udp_checks[], http_checks[],
+    http_login_checks[], last_checks[];
 extern const unsigned n_transport_checks, n_socks4_checks, n_method_checks, n_login_checks,
-    n_request_checks, n_relay_checks, n_bind_checks, n_udp_checks, n_last_checks;
+    n_request_checks, n_relay_checks, n_bind_checks, n_udp_checks, n_http_checks,
+    n_http_login_checks, n_last_checks;
 #define N_CHECKS_OF(table) ((unsigned)(sizeof(table) / sizeof((table)[0])))
 
 /* ---- the runner ---- */

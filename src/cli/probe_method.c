@@ -168,8 +168,9 @@ static enum probe_verdict login_unasked(struct kit *k)
 }
 
 const struct check method_checks[] = {
-    {"M01", LEVEL_REQUIRED, 0, "A greeting is answered with version 5 and one method.",
-	"RFC 1928 section 3", "05 00 or 05 ff, and nothing more", .run = answers_two_bytes},
+    {"M01", LEVEL_REQUIRED, NEED_SOCKS5_SAID,
+	"A greeting is answered with version 5 and one method.", "RFC 1928 section 3",
+	"05 00 or 05 ff, and nothing more", .run = answers_two_bytes},
     {"M02", LEVEL_REQUIRED, NEED_GREETING, "The method chosen is one of those offered.",
 	"RFC 1928 section 3; case N15", "05 00, 05 02 or 05 ff", .run = chooses_of_these,
 	BYTES("\5\2\0\2")},

@@ -13,7 +13,7 @@ static const char usage[] =
     "\n"
     "Asks a proxy for everything, and tells what it really does.\n"
     "\n"
-    "  URL: socks5, socks5h, socks4 or socks4a, with user:password@\n"
+    "  URL: socks5, socks5h, socks5+tls, socks4, socks4a, http or https, with user:password@\n"
     "\n"
     "  -t, --target HOST:PORT  where 'tabi bench serve' runs, as the proxy reaches it; may be "
     "given\n"
@@ -26,7 +26,7 @@ static const char usage[] =
     "  -q, --quiet             of the checks only those that failed\n"
     "  -T, --timeout SECONDS   to wait for one answer (5; may be a fraction)\n"
     "  -j, --json              for machines\n"
-    "  -h, --help              show this\n";
+    "  -h, --help              show this\n\n" PROXIES_USAGE_TRUST;
 
 static const struct option long_options[] = {
     {"target", required_argument, NULL, 't'},
@@ -39,6 +39,7 @@ static const struct option long_options[] = {
     {"timeout", required_argument, NULL, 'T'},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
+    PROXIES_LONG_TRUST,
     {NULL, 0, NULL, 0},
 };
 
@@ -133,22 +134,21 @@ static int read_one(struct probe_options *o, int c, const char *me)
 
 static int read_url(struct probe_options *o, int argc, char **argv)
 {
-	const char *why = NULL;
-	char *text = optind < argc ? argv[optind] : NULL;
+	int status;
 
-	if (o->list && !text)
+	if (o->list && optind == argc)
 		return -1;
-	if (!text || argc - optind != 1)
+	if (argc - optind != 1)
 		return wrong(argv[0], "URL", "say one proxy");
-	if (url_parse(text, strlen(text), &o->proxy, &why, NULL) != 0)
-		return wrong(argv[0], "URL", why);
-	/* ps(1) shows arguments. */
-	if (o->proxy.has_password)
-		memset(text, '*', strlen(text));
-	if (o->proxy.scheme == URL_SOCKS5_TLS || o->proxy.scheme == URL_HTTP ||
-	    o->proxy.scheme == URL_HTTPS)
-		return wrong(argv[0], url_scheme_name(o->proxy.scheme),
-		    "is nothing that tabi probe speaks: say socks5 or socks4");
+	o->proxies.me = argv[0];
+	o->proxies.from = "URL";
+	o->proxies.urls = argv[optind];
+	status = proxies_read(&o->proxies);
+	if (status != 0)
+		return status;
+	if (o->proxies.n != 1)
+		return wrong(argv[0], "URL", "say one proxy, and no chain");
+	o->proxy = o->proxies.hop[0];
 	return -1;
 }
 
@@ -159,6 +159,13 @@ int probe_options_read(struct probe_options *o, int argc, char **argv)
 	*o = (struct probe_options){.timeout_ms = 5000};
 	while (
 	    status < 0 && (c = getopt_long(argc, argv, "t:n:Co:lSqT:jh", long_options, NULL)) != -1)
-		status = read_one(o, c, argv[0]);
+		if (!proxies_take(&o->proxies, c))
+			status = read_one(o, c, argv[0]);
 	return status < 0 ? read_url(o, argc, argv) : status;
+}
+
+void probe_options_free(struct probe_options *o)
+{
+	explicit_bzero(&o->proxy, sizeof(o->proxy));
+	proxies_free(&o->proxies);
 }

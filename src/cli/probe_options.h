@@ -3,7 +3,7 @@
 #ifndef TABI_CLI_PROBE_OPTIONS_H
 #define TABI_CLI_PROBE_OPTIONS_H
 
-#include "proto/url.h"
+#include "cli/proxies.h"
 
 #define PROBE_TARGETS 2
 #define PROBE_ONLY_MAX 256
@@ -18,7 +18,8 @@ enum probe_status {
 };
 
 struct probe_options {
-	struct url proxy;
+	struct proxies proxies; /* one; probe_options_free() */
+	struct url proxy;       /* the same */
 	struct addr targets[PROBE_TARGETS];
 	unsigned n_targets;
 	struct addr name; /* of the target, without port; ADDR_NONE: not told */
@@ -30,5 +31,7 @@ struct probe_options {
 
 /* Returns -1 to go on, or the exit status. A password is wiped from `argv`. */
 int probe_options_read(struct probe_options *o, int argc, char **argv);
+/* Wipes and frees, whatever came of reading them. */
+void probe_options_free(struct probe_options *o);
 
 #endif

@@ -271,7 +271,7 @@ static enum probe_verdict reset_in_flood(struct kit *k)
 			    : kit_fail(k, "afterwards: %s", k->p->why);
 }
 
-#define L5 (NEED_CONNECT)
+#define L5 NEED_REACHED
 
 const struct check relay_checks[] = {
     {"L01", LEVEL_REQUIRED, L5, "Four megabytes both ways at once arrive as they are.",

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/probe.h"
-#include "net/sockaddr.h"
+#include "proto/http.h"
 #include "proto/socks4.h"
 
 /* Is anything behind this method? 0xfe where there is no answer. */
@@ -36,7 +36,8 @@ static void find_methods(struct probe *p)
 	s->open = s->v5 && s->chosen[0] == SOCKS5_METHOD_NONE;
 }
 
-/* With a password where one is given and taken, for that is how the proxy is to be used. */
+/* With a password where one is given and taken, for that is how the proxy is to be used; with
+ * GSS-API where that was asked for. */
 static void find_way_in(struct probe *p)
 {
 	struct survey *s = &p->s;
@@ -48,29 +49,38 @@ static void find_way_in(struct probe *p)
 	s->method = SOCKS5_METHOD_NONE;
 	if (p->o->proxy.has_user && s->chosen[2] == SOCKS5_METHOD_PASSWORD)
 		s->method = SOCKS5_METHOD_PASSWORD;
-	began = talk_clock();
+	if (p->o->proxies.gss && s->chosen[1] == SOCKS5_METHOD_GSSAPI)
+		s->method = SOCKS5_METHOD_GSSAPI;
 	if (ask_dial(p, &t)) {
-		s->dial_ns = talk_clock() - began;
+		began = talk_clock();
 		s->enters = ask_enter(p, &t);
-		s->method_ns = talk_clock() - began - s->dial_ns;
+		s->method_ns = talk_clock() - began;
 	}
 	talk_close(&t);
 }
 
+static void connect_by(
+    struct probe *p, enum probe_way way, struct talk *t, const struct addr *to, struct attempt *ret)
+{
+	if (way == WAY_HTTP)
+		ask_http(p, t, to, ret);
+	else if (way == WAY_SOCKS4)
+		ask4(p, t, SOCKS4_CONNECT, to, ret);
+	else
+		ask5(p, t, SOCKS5_CONNECT, to, ret);
+}
+
 /* CONNECT, and what the target sees of it. */
-static void try_connect(struct probe *p, const struct addr *to, bool v4, struct attempt *ret,
-    struct target_line *ret_seen)
+static void try_connect(struct probe *p, enum probe_way way, const struct addr *to,
+    struct attempt *ret, struct target_line *ret_seen)
 {
 	struct talk t = {.fd = -1};
 	struct target_line line;
 	uint64_t began;
 
-	if (to->kind == ADDR_NONE || (!v4 && !p->s.enters))
+	if (to->kind == ADDR_NONE || (way == WAY_SOCKS5 && !p->s.enters))
 		return;
-	if (v4)
-		ask4(p, &t, SOCKS4_CONNECT, to, ret);
-	else
-		ask5(p, &t, SOCKS5_CONNECT, to, ret);
+	connect_by(p, way, &t, to, ret);
 	if (ret->outcome == OUTCOME_YES) {
 		began = talk_clock();
 		talk_send(&t, "P\n", 2, probe_ms(p));
@@ -86,26 +96,28 @@ static void try_connect(struct probe *p, const struct addr *to, bool v4, struct 
 	talk_close(&t);
 }
 
-static void try_http(struct probe *p, struct attempt *ret)
+/* HTTP, with the credentials that there are and without. */
+static void try_http(struct probe *p)
 {
+	struct survey *s = &p->s;
 	struct talk t = {.fd = -1};
-	char request[ADDR_TEXT_MAX + 64], to[ADDR_TEXT_MAX];
-	unsigned status;
-	size_t len;
+	uint8_t request[PROBE_HTTP];
+	struct wire_writer w = wire_writer_of(request, sizeof(request));
 
-	if (p->main.kind == ADDR_NONE || !ask_dial(p, &t))
+	try_connect(p, WAY_HTTP, &p->target4, &s->http, s->seen4.refuses ? NULL : &s->seen4);
+	/* Who says nothing in HTTP does not need to be waited for again. */
+	if (p->target4.kind != ADDR_NONE && s->http.head.status == 0)
 		return;
-	addr_format(&p->main, to);
-	len = (size_t)snprintf(
-	    request, sizeof(request), "CONNECT %.60s HTTP/1.1\r\nHost: %.60s\r\n\r\n", to, to);
-	talk_send(&t, request, len, probe_ms(p));
-	len = talk_want(&t, 12, probe_ms(p));
-	status = http_status_read(t.in + t.at, len);
-	ret->outcome = len == 0 && t.end == TALK_OPEN ? OUTCOME_SILENT : OUTCOME_CLOSED;
-	snprintf(ret->seen, sizeof(ret->seen), "no HTTP");
-	if (status > 0) {
-		ret->outcome = status / 100 == 2 ? OUTCOME_YES : OUTCOME_NO;
-		snprintf(ret->seen, sizeof(ret->seen), "status %u", status);
+	try_connect(p, WAY_HTTP, &p->target6, &s->http6, s->seen6.refuses ? NULL : &s->seen6);
+	if (s->http.outcome != OUTCOME_YES && s->http6.outcome != OUTCOME_YES)
+		return;
+	try_connect(p, WAY_HTTP, &p->name, &s->http_name, NULL);
+	if (!p->o->proxy.has_user)
+		return;
+	http_write_connect(&w, &p->main, NULL);
+	if (ask_dial(p, &t)) {
+		talk_send(&t, request, w.len, probe_ms(p));
+		ask_read_http(p, &t, &s->http_open);
 	}
 	talk_close(&t);
 }
@@ -148,12 +160,10 @@ static void try_bind4(struct probe *p, struct attempt *ret)
 	talk_close(&t);
 }
 
+/* Through whatever reaches the target, and by IPv4 if it can be. */
 static void find_refusing(struct probe *p)
 {
-	const struct target_line *seen =
-	    p->s.connect4.outcome == OUTCOME_YES || p->s.socks4.outcome == OUTCOME_YES
-		? &p->s.seen4
-		: &p->s.seen6;
+	const struct target_line *seen = p->s.seen4.refuses ? &p->s.seen4 : &p->s.seen6;
 
 	if (seen->refuses == 0)
 		return;
@@ -161,32 +171,62 @@ static void find_refusing(struct probe *p)
 	p->refusing.port = seen->refuses;
 }
 
-bool probe_survey(struct probe *p)
+/* What comes by IPv4 alone cannot be the way of everything if that is not there. */
+static void choose_main(struct probe *p, const struct attempt *four, const struct attempt *six)
+{
+	bool by6 = four->outcome != OUTCOME_YES && six->outcome == OUTCOME_YES;
+
+	if (by6)
+		p->main = p->target6;
+	p->s.reached = by6 || four->outcome == OUTCOME_YES;
+	p->s.reply_ns = by6 ? six->ns : four->ns;
+	p->s.dial_ns = p->dial_ns;
+	p->s.tls_ns = p->tls_ns;
+}
+
+/* Whoever is said to speak HTTP is not asked for anything else: it would wait for lines. */
+static bool survey_http(struct probe *p)
 {
 	struct survey *s = &p->s;
 
+	try_http(p);
+	choose_main(p, &s->http, &s->http6);
+	find_refusing(p);
+	return s->http.outcome == OUTCOME_YES || s->http.outcome == OUTCOME_NO ||
+	       s->http6.outcome == OUTCOME_YES;
+}
+
+static bool survey_socks(struct probe *p)
+{
+	struct survey *s = &p->s;
+	uint64_t echo_ns;
+
 	find_methods(p);
 	find_way_in(p);
-	if (s->v5 && !s->enters && p->o->proxy.scheme != URL_SOCKS4 &&
-	    p->o->proxy.scheme != URL_SOCKS4A)
+	if (s->v5 && !s->enters && probe_way(p) == WAY_SOCKS5)
 		return true;
-	try_connect(p, &p->target4, false, &s->connect4, &s->seen4);
-	s->reply_ns = s->connect4.ns;
-	try_connect(p, &p->target6, false, &s->connect6, &s->seen6);
-	try_connect(p, &p->target4, true, &s->socks4, s->seen4.refuses ? NULL : &s->seen4);
-	/* What comes by IPv4 alone cannot be the way of everything if that is not there. */
-	if (s->connect4.outcome != OUTCOME_YES && s->connect6.outcome == OUTCOME_YES) {
-		p->main = p->target6;
-		s->reply_ns = s->connect6.ns;
-	}
+	try_connect(p, WAY_SOCKS5, &p->target4, &s->connect4, &s->seen4);
+	try_connect(p, WAY_SOCKS5, &p->target6, &s->connect6, &s->seen6);
+	try_connect(p, WAY_SOCKS4, &p->target4, &s->socks4, s->seen4.refuses ? NULL : &s->seen4);
 	s->connects = s->connect4.outcome == OUTCOME_YES || s->connect6.outcome == OUTCOME_YES;
+	if (probe_way(p) == WAY_SOCKS4)
+		choose_main(p, &s->socks4, &s->socks4);
+	else
+		choose_main(p, &s->connect4, &s->connect6);
+	echo_ns = s->echo_ns;
 	find_refusing(p);
-	try_connect(p, &p->name, false, &s->by_name, NULL);
-	try_connect(p, &p->name, true, &s->socks4a, NULL);
-	try_http(p, &s->http);
+	try_connect(p, WAY_SOCKS5, &p->name, &s->by_name, NULL);
+	try_connect(p, WAY_SOCKS4, &p->name, &s->socks4a, NULL);
+	try_http(p);
+	s->echo_ns = echo_ns;
 	try_command(p, SOCKS5_BIND, &s->bind);
 	try_command(p, SOCKS5_UDP_ASSOCIATE, &s->udp);
 	try_resolve(p);
 	try_bind4(p, &s->bind4);
 	return s->v5 || s->socks4.outcome == OUTCOME_YES || s->http.outcome == OUTCOME_YES;
+}
+
+bool probe_survey(struct probe *p)
+{
+	return probe_way(p) == WAY_HTTP ? survey_http(p) : survey_socks(p);
 }

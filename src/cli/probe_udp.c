@@ -221,6 +221,10 @@ static enum probe_verdict size(struct kit *k)
 		free(data);
 		return no_assoc(k, &first);
 	}
+	if (k->check->arg > assoc_room(&first)) {
+		free(data);
+		return kit_none(k, "no datagram has room for them inside GSS-API");
+	}
 	for (size_t i = 0; i < len; i++)
 		data[i] = (uint8_t)(i * 13 + (i >> 8));
 	first.packet.len = 0;

@@ -100,7 +100,7 @@ static void hide(char *text, bool readable)
 
 static int read_chain(struct proxies *p)
 {
-	const char *name = "--proxy", *why = NULL;
+	const char *name = p->from ? p->from : "--proxy", *why = NULL;
 	char *text = p->urls ? p->urls : from_environment(&name), said[160];
 	size_t at = 0;
 	int n;

@@ -20,6 +20,7 @@
 
 struct proxies {
 	const char *me;                      /* how complaints begin: "tabi connect" */
+	const char *from;                    /* what gave `urls`; NULL: --proxy */
 	size_t n;                            /* 0: directly */
 	struct url *hop;                     /* [PROXIES_MAX]; proxies_free() wipes them */
 	struct tls_context *tls;             /* NULL where none of them has TLS */
@@ -36,7 +37,10 @@ struct proxies {
 #define PROXIES_SHORT "x:D"
 #define PROXIES_LONG                                                                               \
 	{"proxy", required_argument, NULL, 'x'}, {"direct", no_argument, NULL, 'D'},               \
-	    {"password-file", required_argument, NULL, PROXIES_PASSWORD_FILE},                     \
+	    PROXIES_LONG_TRUST
+/* The same without --proxy and --direct: where the URL comes from elsewhere. */
+#define PROXIES_LONG_TRUST                                                                         \
+	{"password-file", required_argument, NULL, PROXIES_PASSWORD_FILE},                         \
 	    {"ca", required_argument, NULL, PROXIES_CA},                                           \
 	    {"insecure", no_argument, NULL, PROXIES_INSECURE},                                     \
 	    {"cert", required_argument, NULL, PROXIES_CERT},                                       \
@@ -62,7 +66,8 @@ enum proxies_option {
 	"  -x, --proxy URL[,URL...]  the proxy, or a chain of them, first one first: socks4,\n"    \
 	"                            socks4a, socks5, socks5h, socks5+tls, http or https, with\n"  \
 	"                            user:password@; unless said TABI_PROXY, then ALL_PROXY\n"     \
-	"  -D, --direct              no proxy\n"                                                   \
+	"  -D, --direct              no proxy\n" PROXIES_USAGE_TRUST
+#define PROXIES_USAGE_TRUST                                                                        \
 	"      --password-file FILE  passwords that the URLs lack, a line each; else they are "    \
 	"in\n"                                                                                     \
 	"                            TABI_PASSWORD, or asked for on the terminal\n"                \

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/httphead.h"
 #include "proto/socks4.h"
 #include "proto/socks5.h"
 
@@ -168,18 +169,39 @@ bool target_line_read(const char *line, struct target_line *ret_line)
 
 /* ---- others ---- */
 
-unsigned http_status_read(const uint8_t *data, size_t len)
+/* Has it a field of that name? The head is known to be a right one. */
+static bool has_field(const uint8_t *data, size_t len, const char *name)
 {
-	const uint8_t *digits = data + 9;
-	unsigned status;
+	struct wire_reader r = wire_reader_of(data, len);
+	struct http_text line, field;
 
-	if (len < 12 || memcmp(data, "HTTP/1.", 7) != 0 || data[8] != ' ')
-		return 0;
-	for (unsigned i = 0; i < 3; i++)
-		if (digits[i] < '0' || digits[i] > '9')
-			return 0;
-	status = (digits[0] - '0') * 100U + (digits[1] - '0') * 10U + (digits[2] - '0');
-	return status >= 100 ? status : 0;
+	while (http_read_line(&r, &line, NULL) == WIRE_DONE)
+		if (http_field_name(&line, true, &field) && http_word_is(&field, name))
+			return true;
+	return false;
+}
+
+void head_read(const uint8_t *data, size_t len, struct head *ret_head)
+{
+	struct wire_reader r = wire_reader_of(data, len);
+	struct http_response answer;
+	int rc = http_read_response(&r, &answer);
+
+	*ret_head = (struct head){.shape = len > 0 ? SHAPE_SHORT : SHAPE_NONE};
+	if (rc < 0)
+		ret_head->shape = SHAPE_WRONG;
+	if (rc != WIRE_DONE)
+		return;
+	*ret_head = (struct head){
+	    .shape = SHAPE_WHOLE,
+	    .len = len - wire_left(&r),
+	    .status = (unsigned)answer.status,
+	    .has_length = answer.fields.n_lengths > 0 || answer.fields.n_codings > 0,
+	    .chunked = answer.fields.chunked,
+	    .length = answer.fields.length,
+	    .stays = answer.http10 ? answer.fields.says_keep_alive : !answer.fields.says_close,
+	};
+	ret_head->challenge = has_field(data, ret_head->len, "proxy-authenticate");
 }
 
 char *bytes_format(const uint8_t *data, size_t len, char *buf, size_t cap)

@@ -49,8 +49,22 @@ struct target_line {
 /* Returns whether it is one. */
 bool target_line_read(const char *line, struct target_line *ret_line);
 
-/* The answer to an HTTP request: its status, or 0 where it is none. */
-unsigned http_status_read(const uint8_t *data, size_t len);
+/* The head of an answer in HTTP. */
+struct head {
+	enum shape shape;
+	/* Where it is whole: */
+	size_t len;
+	unsigned status; /* 100 to 999 */
+	bool has_length; /* it says how long what follows is: by Content-Length or Transfer-Encoding
+			  */
+	bool chunked;
+	uint64_t length; /* of Content-Length, or 0 */
+	bool challenge;  /* there is a Proxy-Authenticate */
+	bool stays;      /* the connection may be used again */
+};
+
+/* `data` may hold more behind it. */
+void head_read(const uint8_t *data, size_t len, struct head *ret_head);
 
 /* Hexadecimal, cut with "..." where it is longer than fits. Returns `buf`. */
 char *bytes_format(const uint8_t *data, size_t len, char *buf, size_t cap);

@@ -14,6 +14,8 @@
 #define NS_PER_MS UINT64_C(1000000)
 /* Between pieces: whoever waits for bytes has read them by then. */
 #define PIECE_PAUSE_MS 3
+/* Until a layer's last bytes are with the kernel. */
+#define END_MS 1000
 
 uint64_t talk_clock(void)
 {
@@ -42,6 +44,8 @@ static short wait_for(const struct talk *t, short events, uint64_t until)
 {
 	struct pollfd p = {.fd = t->fd, .events = events};
 
+	if (events & POLLIN && layer_pending(t->layer))
+		return POLLIN;
 	for (;;) {
 		uint64_t now = talk_clock();
 		uint64_t ms = now < until ? (until - now + NS_PER_MS - 1) / NS_PER_MS : 0;
@@ -85,8 +89,33 @@ int talk_dial(struct talk *t, const struct sockaddr_storage *to, socklen_t to_le
 	return err;
 }
 
+/* What the layer waits for: the socket, where it holds bytes, else the peer. */
+static bool wait_for_layer(const struct talk *t, uint64_t until)
+{
+	return wait_for(t, layer_holds(t->layer) ? POLLIN | POLLOUT : POLLIN, until) != 0;
+}
+
+int talk_start_tls(struct talk *t, struct tls_context *context, const char *peer, unsigned ms,
+    const char **ret_why)
+{
+	uint64_t until = deadline(t, ms);
+	int err;
+
+	*ret_why = NULL;
+	t->layer = tls_connect(context, &(struct tls_start){.fd = t->fd, .peer = peer});
+	if (!t->layer)
+		return -ENOMEM;
+	do {
+		err = tls_handshake(t->layer);
+	} while (err == -EAGAIN && wait_for_layer(t, until));
+	*ret_why = t->layer->why;
+	return err == -EAGAIN ? -ETIMEDOUT : err;
+}
+
 void talk_close(struct talk *t)
 {
+	layer_free(t->layer);
+	t->layer = NULL;
 	if (t->fd >= 0)
 		close(t->fd);
 	t->fd = -1;
@@ -101,35 +130,38 @@ void talk_reset(struct talk *t)
 
 void talk_finish(struct talk *t)
 {
-	if (t->fd >= 0)
-		shutdown(t->fd, SHUT_WR);
+	uint64_t until = deadline(t, END_MS);
+
+	while (t->fd >= 0 && layer_end(t->layer, t->fd) == -EAGAIN && wait_for(t, POLLOUT, until))
+		;
 }
 
 /* ---- sending ---- */
+
+/* Some of it, or of what the layer holds: a count, or a negative error. */
+static ssize_t send_some(struct talk *t, const uint8_t *from, size_t len)
+{
+	return len > 0 ? layer_send(t->layer, t->fd, from, len) : layer_flush(t->layer);
+}
 
 int talk_send(struct talk *t, const void *data, size_t len, unsigned ms)
 {
 	const uint8_t *from = data;
 	uint64_t until = deadline(t, ms);
 
-	while (len > 0) {
-		ssize_t n = t->fd < 0 ? -1 : send(t->fd, from, len, MSG_NOSIGNAL);
+	while (len > 0 || layer_holds(t->layer)) {
+		ssize_t n = t->fd < 0 ? -ENOTCONN : send_some(t, from, len);
 
 		if (n >= 0) {
 			from += n;
 			len -= (size_t)n;
-			continue;
-		}
-		if (t->fd < 0)
-			return -ENOTCONN;
-		if (errno != EAGAIN) {
-			int err = -errno;
-
-			broke(t, err);
-			return err;
-		}
-		if (!wait_for(t, POLLOUT, until))
+		} else if (n != -EAGAIN) {
+			if (n != -ENOTCONN)
+				broke(t, (int)n);
+			return (int)n;
+		} else if (!wait_for(t, POLLOUT, until)) {
 			return -ETIMEDOUT;
+		}
 	}
 	return 0;
 }
@@ -167,13 +199,13 @@ static bool receive(struct talk *t)
 	}
 	if (t->len == TALK_ROOM || t->end != TALK_OPEN)
 		return false;
-	n = recv(t->fd, t->in + t->len, TALK_ROOM - t->len, 0);
+	n = layer_recv(t->layer, t->fd, t->in + t->len, TALK_ROOM - t->len);
 	if (n > 0)
 		t->len += (size_t)n;
 	else if (n == 0)
 		t->end = TALK_EOF;
-	else if (errno != EAGAIN)
-		broke(t, -errno);
+	else if (n != -EAGAIN)
+		broke(t, (int)n);
 	return t->end == TALK_OPEN;
 }
 
@@ -233,19 +265,24 @@ static void bulk_receive(struct talk *t, struct talk_bulk *b)
 	t->len = t->at = 0;
 }
 
+static bool bulk_has_more(const struct talk *t, const struct talk_bulk *b)
+{
+	return b->sent < b->out_len || layer_holds(t->layer);
+}
+
 /* Returns whether there may be more to do. */
 static bool bulk_send(struct talk *t, struct talk_bulk *b)
 {
 	size_t n = b->out_len - b->sent;
-	ssize_t sent = send(t->fd, b->out + b->sent, n < 65536 ? n : 65536, MSG_NOSIGNAL);
+	ssize_t sent = send_some(t, b->out + b->sent, n < 65536 ? n : 65536);
 
-	if (sent < 0 && errno != EAGAIN) {
-		broke(t, -errno);
+	if (sent < 0 && sent != -EAGAIN) {
+		broke(t, (int)sent);
 		return false;
 	}
 	if (sent > 0)
 		b->sent += (size_t)sent;
-	if (b->sent == b->out_len && b->finish)
+	if (b->sent == b->out_len && !layer_holds(t->layer) && b->finish)
 		talk_finish(t);
 	return true;
 }
@@ -259,8 +296,8 @@ void talk_bulk(struct talk *t, struct talk_bulk *bulk, unsigned ms)
 	if (bulk->out_len == 0 && bulk->finish)
 		talk_finish(t);
 	while (t->fd >= 0 && t->end == TALK_OPEN &&
-	       (bulk->sent < bulk->out_len || bulk->received < bulk->in_len)) {
-		short want = bulk->sent < bulk->out_len ? POLLIN | POLLOUT : POLLIN;
+	       (bulk_has_more(t, bulk) || bulk->received < bulk->in_len)) {
+		short want = bulk_has_more(t, bulk) ? POLLIN | POLLOUT : POLLIN;
 		short got = wait_for(t, want, until);
 
 		if (!got)

@@ -14,6 +14,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "net/layer.h"
+#include "net/tls.h"
+
 enum talk_end {
 	TALK_OPEN,
 	TALK_EOF,
@@ -24,10 +27,11 @@ enum talk_end {
 #define TALK_ROOM 8192
 
 struct talk {
-	int fd;         /* -1: none */
-	uint64_t limit; /* ns of talk_clock() */
+	int fd;              /* -1: none */
+	struct layer *layer; /* TLS, GSS-API: all bytes go through it; or NULL */
+	uint64_t limit;      /* ns of talk_clock() */
 	enum talk_end end;
-	int err;        /* -errno of what failed first, or 0 */
+	int err;        /* -errno of what failed first, or another negative error, or 0 */
 	size_t at, len; /* of `in`: taken, received */
 	uint8_t in[TALK_ROOM];
 };
@@ -40,6 +44,11 @@ void talk_pause(unsigned ms);
 /* `limit` as in struct talk. Returns 0 or -errno (-ETIMEDOUT where `ms` or the limit is over). */
 int talk_dial(struct talk *t, const struct sockaddr_storage *to, socklen_t to_len, unsigned ms,
     uint64_t limit);
+/* TLS from here on, with whoever has a certificate for `peer`, before anything was received.
+ * `*ret_why` is in words what failed, where that is known, and lives as long as the connection.
+ * Returns 0 or a negative error. */
+int talk_start_tls(struct talk *t, struct tls_context *context, const char *peer, unsigned ms,
+    const char **ret_why);
 /* Fine where there is no connection. */
 void talk_close(struct talk *t);
 /* With RST. */

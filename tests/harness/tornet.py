@@ -36,6 +36,7 @@ ContactInfo nobody@example.test
 ExitRelay 1
 ExitPolicyRejectPrivate 0
 ExitPolicy accept *:*
+IPv6Exit 1
 V3AuthVotingInterval 10
 V3AuthVoteDelay 2
 V3AuthDistDelay 2
@@ -55,15 +56,18 @@ def _output(*command, data=""):
 
 
 class TorNetwork:
-    """As a context: within it there is a SOCKS port at 127.0.0.1:`port`, and circuits."""
+    """As a context: within it there is a SOCKS port at 127.0.0.1:`port`, and circuits; at `http`, if
+    that is said, CONNECT. The exits, who may go anywhere, look names up as the file `resolv` says."""
 
-    def __init__(self, directory, port):
+    def __init__(self, directory, port, resolv="/etc/resolv.conf", http=None):
         self.directory = str(directory)
         self.processes = []
+        self.common = COMMON + f"ServerDNSResolvConfFile {resolv}\n"
         authorities = "".join(self._keys(n) for n in RELAYS)
         for n in RELAYS:
             self._configure(f"relay{n}", authorities + RELAY.format(n=n))
-        self._configure("client", authorities + f"SocksPort {HOST}:{port}\n")
+        ports = f"SocksPort {HOST}:{port}\n" + (f"HTTPTunnelPort {HOST}:{http}\n" if http else "")
+        self._configure("client", authorities + ports)
 
     def _path(self, *names):
         return os.path.join(self.directory, *names)
@@ -71,7 +75,7 @@ class TorNetwork:
     def _configure(self, name, text):
         os.makedirs(self._path(name), 0o700, exist_ok=True)
         with open(self._path(name, "torrc"), "w") as f:
-            f.write(COMMON.format(directory=self._path(name)) + text)
+            f.write(self.common.format(directory=self._path(name)) + text)
 
     def _keys(self, n):
         """Makes those of an authority; returns the line by which the others know it."""

@@ -2,6 +2,7 @@
 """GSS-API (RFC 1961) with a real Kerberos: curl, and a client of our own that can lie."""
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ import pytest
 
 from harness import certs, connect, gss, kdc, mcast, socks, tabi as program_under_test, udp
 from harness.config import HEAD, PROXY, local
-from harness.tabi import check_memory, wait_until
+from harness.tabi import BINARY, check_memory, wait_until
 from interop_helpers import OUTSIDE, PAGE, PASSWORD
 
 ALICE = "alice@EXAMPLE.ORG"
@@ -1032,6 +1033,25 @@ def test_our_client(tabi, kerberos, target, asked, agreed, nec):
     assert through("socks5h://localhost:1080", *options, data=data) == data[::-1]
     line = wait_end(program, "done", user=ALICE)
     assert line["protection"] == agreed
+
+
+@pytest.mark.parametrize("asked, nec", (("none", False), ("integrity", True), ("any", False)))
+def test_our_probe(tabi, kerberos, asked, nec):
+    """All that can be asked of SOCKS5, streams and datagrams, each message protected. What needs several
+    messages in one segment, or has no room, is not applicable."""
+    tabi(local(auth(kerberos, ALL_LEVELS + " nec" * nec)))
+    done = subprocess.run(
+        [BINARY, "probe", "-Cj", "-o", "T,M,R,L,B,U,X", "--gssapi", asked, *["--gssapi-nec"] * nec,
+         "socks5://localhost:1080"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stderr == ""
+    checks = {c["id"]: c for c in json.loads(done.stdout)["checks"]}
+    assert not [c for c in checks.values() if c["verdict"] == "fail"]
+    assert done.returncode == 0
+    for i in ("M12", "T01", "R01", "L01", "L03", "B05", "U04", "U09", "X02"):
+        assert checks[i]["verdict"] == "pass", checks[i]
+    assert checks["T04"]["verdict"] == "not applicable"
 
 
 @pytest.mark.case("G4")

@@ -121,20 +121,44 @@ static void no_lines(void **state)
 		assert_false(target_line_read(texts[i], &l));
 }
 
-static unsigned status_of(const char *text)
+static struct head head_of(const char *text)
 {
-	return http_status_read((const uint8_t *)text, strlen(text));
+	struct head h;
+
+	head_read((const uint8_t *)text, strlen(text), &h);
+	return h;
 }
 
-static void statuses(void **state)
+static void heads(void **state)
+{
+	struct head h = head_of("HTTP/1.1 200 OK\r\n\r\nmore");
+
+	(void)state;
+	assert_int_equal(h.shape, SHAPE_WHOLE);
+	assert_int_equal(h.len, 19);
+	assert_int_equal(h.status, 200);
+	assert_false(h.has_length || h.challenge);
+	assert_true(h.stays);
+	h = head_of("HTTP/1.1 407 No\r\nproxy-authenticate: Basic\r\nContent-Length: 7\r\n\r\n");
+	assert_int_equal(h.status, 407);
+	assert_true(h.challenge && h.has_length && h.stays && !h.chunked);
+	assert_int_equal(h.length, 7);
+	h = head_of("HTTP/1.1 502 No\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+	assert_true(h.chunked && h.has_length && !h.stays && !h.challenge);
+	assert_false(head_of("HTTP/1.0 200 OK\r\n\r\n").stays);
+	assert_true(head_of("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n").stays);
+}
+
+static void no_heads(void **state)
 {
 	(void)state;
-	assert_int_equal(status_of("HTTP/1.1 200 OK"), 200);
-	assert_int_equal(status_of("HTTP/1.0 407"), 407);
-	assert_int_equal(status_of("HTTP/1.1 20"), 0);
-	assert_int_equal(status_of("HTTP/1.1 0200"), 0);
-	assert_int_equal(status_of("HTTP/2.0 200"), 0);
-	assert_int_equal(status_of(""), 0);
+	assert_int_equal(head_of("").shape, SHAPE_NONE);
+	assert_int_equal(head_of("HTTP/1.1 200 OK\r\n").shape, SHAPE_SHORT);
+	assert_int_equal(head_of("HTTP/1.1 20").shape, SHAPE_SHORT);
+	assert_int_equal(head_of("HTTP/2.0 200\r\n\r\n").shape, SHAPE_WRONG);
+	assert_int_equal(head_of("HTTP/1.1 0200 OK\r\n\r\n").shape, SHAPE_WRONG);
+	assert_int_equal(head_of("\5\xff").shape, SHAPE_WRONG);
+	assert_int_equal(head_of("HTTP/1.1 200 OK\r\nA: 1\r\n 2\r\n\r\n").shape, SHAPE_WRONG);
 }
 
 static void hexadecimal(void **state)
@@ -158,7 +182,8 @@ int main(void)
 	    cmocka_unit_test(four),
 	    cmocka_unit_test(lines),
 	    cmocka_unit_test(no_lines),
-	    cmocka_unit_test(statuses),
+	    cmocka_unit_test(heads),
+	    cmocka_unit_test(no_heads),
 	    cmocka_unit_test(hexadecimal),
 	};
 
