@@ -29,6 +29,6 @@ int egress_source(
 void egress_log_missing(const struct session *session);
 
 /* Tells of what is not there just now. That may change, so it is no mistake. */
-void egress_warn(const struct policy *policy, config_complain_fn *tell, void *ctx);
+void egress_warn(const struct policy *policy, config_complain_fn *fn, void *ctx);
 
 #endif
