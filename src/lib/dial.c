@@ -15,48 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/dial_parts.h"
 #include "lib/error.h"
-#include "lib/gsslayer.h"
-#include "lib/gsslogin.h"
 #include "lib/lookup.h"
 #include "lib/options.h"
 #include "lib/os.h"
-#include "lib/race.h"
 #include "lib/stream.h"
 
 #define TIMEOUT_DEFAULT 30000
 #define PATIENCE_DEFAULT 10000
 #define NEVER UINT64_MAX
-/* An octet, wrapped or not. */
-#define GSS_LEVEL_TOKEN_MAX 1024
-
-enum doing {
-	TALKING,    /* what the machine wants; a socket is there unless it wants a connection */
-	LOOKING_UP, /* `job` is a lookup; the machine wants a connection or a name's addresses */
-	CONNECTING, /* `race` is on; the machine wants a connection */
-	INITIATING, /* `job` has the login; the machine wants a step of GSS-API's context */
-};
-
-struct tabi_dial {
-	struct tabi_machine *machine;
-	struct tabi_options options;
-	enum tabi_command command;
-	enum doing doing;
-	tabi_socket fd;
-	struct layer *top; /* NULL where there is no connection */
-	unsigned generation;
-	int events;       /* while it is talking */
-	bool handshaking; /* the TLS at the top does not stand yet */
-	bool taken;
-	struct job *job;
-	struct gsslogin *login; /* unless a job has it */
-	int protected_hop;      /* the last hop with which GSS-API's protection was agreed on; -1 */
-	struct race race;       /* its addresses are those of the first proxy */
-	uint64_t deadline;
-	uint64_t patience; /* the machine is taken for stalled then */
-	int said_code;     /* the error to which `said` belongs */
-	char said[160];
-};
 
 _Static_assert(GSSAPI_SAID_MAX <= sizeof(((struct tabi_dial *)0)->said), "a sentence of GSS-API");
 _Static_assert(LOOKUP_SAID_MAX <= sizeof(((struct tabi_dial *)0)->said), "one of the resolver");
@@ -256,7 +224,7 @@ static void keep_said(struct tabi_dial *d, int code, const char *said)
 	snprintf(d->said, sizeof(d->said), "%s", said);
 }
 
-static void give_up(struct tabi_dial *d, int code, int error_number, const char *said)
+void dial_give_up(struct tabi_dial *d, int code, int error_number, const char *said)
 {
 	keep_said(d, code, said);
 	tabi_give_up(d->machine, code, error_number);
@@ -304,7 +272,7 @@ static void look_up(struct tabi_dial *d, const char *host)
 	}
 	err = lookup_start(&d->job, host);
 	if (err < 0) {
-		give_up(d, TABI_E_RESOLVE, -err, "no thread for it");
+		dial_give_up(d, TABI_E_RESOLVE, -err, "no thread for it");
 		return;
 	}
 	d->doing = LOOKING_UP;
@@ -359,7 +327,7 @@ int dial_look_up(struct tabi_dial *d, const char *host, struct tabi_address *ret
 
 /* A proxy that is slow is not one that has stumbled, and to ask it again has the target connected
  * to twice: a third of all the time there is. */
-static void be_patient(struct tabi_dial *d)
+void dial_be_patient(struct tabi_dial *d)
 {
 	const int timeout = d->options.timeout;
 
@@ -398,7 +366,7 @@ static bool finish_connecting(struct tabi_dial *d)
 		return true;
 	}
 	d->top = layer_of_socket(d->fd);
-	be_patient(d);
+	dial_be_patient(d);
 	if (d->top)
 		tabi_connected(d->machine);
 	else
@@ -418,11 +386,12 @@ static void broke(struct tabi_dial *d, long n)
 	else if (n == TABI_IO_END && layer_is_bare(d->top))
 		tabi_input_end(d->machine);
 	else
-		give_up(d, fault->ops->code, fault->error_number, fault->why ? fault->why : "");
+		dial_give_up(
+		    d, fault->ops->code, fault->error_number, fault->why ? fault->why : "");
 }
 
 /* What a call said that moved nothing. Returns false where it has to wait. */
-static bool stopped(struct tabi_dial *d, long n)
+bool dial_stopped(struct tabi_dial *d, long n)
 {
 	if (n == TABI_IO_READ || n == TABI_IO_WRITE) {
 		d->events = n == TABI_IO_READ ? TABI_READABLE : TABI_WRITABLE;
@@ -439,9 +408,9 @@ static bool send_some(struct tabi_dial *d)
 	long n = layer_send(d->top, data, len);
 
 	if (n <= 0)
-		return stopped(d, n);
+		return dial_stopped(d, n);
 	tabi_wrote(d->machine, (size_t)n);
-	be_patient(d);
+	dial_be_patient(d);
 	return true;
 }
 
@@ -492,173 +461,16 @@ static bool receive_some(struct tabi_dial *d)
 	long n = peeked ? peek(d, buf, sizeof(buf)) : receive_wanted(d, buf, sizeof(buf));
 
 	if (n < 0)
-		return stopped(d, n);
+		return dial_stopped(d, n);
 	if (n == 0) {
 		tabi_input_end(d->machine);
 		return true;
 	}
-	be_patient(d);
+	dial_be_patient(d);
 	if (peeked)
 		return take_from_peeked(d, buf, (size_t)n);
 	(void)tabi_input(d->machine, buf, (size_t)n);
 	return true;
-}
-
-/* ---- layers ---- */
-
-/* `layer` is of the hop that is spoken to. Returns false without memory, and then it gives up. */
-static bool put_on_top(struct tabi_dial *d, struct layer *layer)
-{
-	if (!layer) {
-		tabi_give_up(d->machine, TABI_E_MEMORY, 0);
-		return false;
-	}
-	layer->hop = tabi_hop(d->machine);
-	tabi_hop_url(d->machine, layer->hop, layer->proxy, sizeof(layer->proxy));
-	d->top = layer;
-	return true;
-}
-
-/* A session is inside the one before. Returns NULL where it gives up. */
-static struct layer *new_tls(struct tabi_dial *d)
-{
-	const struct tabi_tls *tls = d->options.tls;
-	struct layer *layer;
-	void *session, *below = layer_tls_session(d->top);
-
-	if (!below && !layer_is_bare(d->top)) {
-		give_up(d, TABI_E_TLS, 0, "options.tls cannot be inside of GSS-API's protection");
-		return NULL;
-	}
-	session =
-	    tls->start(tls->user, d->fd, below, tabi_hop_host(d->machine, tabi_hop(d->machine)));
-	if (!session) {
-		tabi_give_up(d->machine, TABI_E_TLS, 0);
-		return NULL;
-	}
-	layer = layer_of_tls(tls, session, d->top);
-	if (!layer)
-		tls->free(session);
-	return put_on_top(d, layer) ? layer : NULL;
-}
-
-/* Its handshake is all that happens until it stands. */
-static bool start_tls(struct tabi_dial *d)
-{
-	int rc;
-
-	if (!d->handshaking && !new_tls(d))
-		return true;
-	d->handshaking = true;
-	rc = d->options.tls->handshake(layer_tls_session(d->top));
-	if (rc != 1)
-		return stopped(d, rc);
-	d->handshaking = false;
-	tabi_tls_started(d->machine);
-	return true;
-}
-
-/* ---- GSS-API (RFC 1961) ---- */
-
-static void begin_context(struct tabi_dial *d)
-{
-	const int hop = tabi_hop(d->machine);
-	const char *service = d->options.gss_service ? d->options.gss_service : "rcmd";
-	const void *token;
-	size_t len;
-	int err = -ENOMEM;
-
-	token = tabi_gss_token(d->machine, &len);
-	if (!d->login)
-		d->login = gsslogin_new(service, tabi_hop_host(d->machine, hop),
-		    d->command == TABI_UDP && hop + 1 == tabi_hops(d->machine));
-	if (d->login)
-		err = gsslogin_begin(d->login, &d->job, token, len);
-	if (err < 0) {
-		give_up(d, TABI_E_GSS, -err, "no thread for it");
-		return;
-	}
-	d->login = NULL;
-	d->doing = INITIATING;
-	d->generation++;
-}
-
-static bool finish_context(struct tabi_dial *d)
-{
-	const int over = job_is_over(d->job);
-	const void *token;
-	size_t len;
-	int rc;
-
-	if (over == 0)
-		return false;
-	d->doing = TALKING;
-	d->generation++;
-	if (over < 0) {
-		job_leave(d->job);
-		d->job = NULL;
-		give_up(d, TABI_E_GSS, 0, "the login was in progress when fork() was called");
-		return true;
-	}
-	d->login = gsslogin_take(d->job);
-	d->job = NULL;
-	be_patient(d);
-	rc = gsslogin_result(d->login, &token, &len);
-	if (rc < 0)
-		give_up(d, TABI_E_GSS, 0, gsslogin_said(d->login));
-	else
-		(void)tabi_gss_context(d->machine, rc == 1, token, len);
-	return true;
-}
-
-static void ask_level(struct tabi_dial *d)
-{
-	const unsigned char octet = tabi_gss_octet(d->machine);
-	unsigned char token[GSS_LEVEL_TOKEN_MAX] = {octet};
-	size_t len = 1;
-
-	if (!(d->options.flags & TABI_GSS_NEC) && gssapi_wrap(gsslogin_context(d->login), false,
-						      &octet, 1, token, sizeof(token), &len) < 0)
-		give_up(d, TABI_E_GSS, 0, "the level of protection cannot be wrapped");
-	else
-		(void)tabi_gss_level(d->machine, token, len);
-}
-
-/* From here on everything is in frames, where that was agreed on. */
-static void take_level(struct tabi_dial *d)
-{
-	unsigned char octets[GSS_LEVEL_TOKEN_MAX];
-	const int hop = tabi_hop(d->machine);
-	const void *token;
-	size_t len;
-	bool genuine;
-	int level;
-
-	token = tabi_gss_token(d->machine, &len);
-	genuine = len <= sizeof(octets);
-	if (genuine && (d->options.flags & TABI_GSS_NEC))
-		memcpy(octets, token, len);
-	else if (genuine)
-		genuine = gssapi_unwrap(gsslogin_context(d->login), false, false, token, len,
-			      octets, sizeof(octets), &len) == 0;
-	level = tabi_gss_answer(d->machine, genuine ? octets : NULL, len);
-	if (level > 0) {
-		struct gss_ctx_id_struct *context = gsslogin_take_context(d->login);
-		struct layer *layer = gsslayer_new(context, level == 2, d->top);
-
-		if (!layer)
-			gssapi_context_free(context);
-		if (put_on_top(d, layer))
-			d->protected_hop = hop;
-	}
-	gsslogin_free(d->login);
-	d->login = NULL;
-}
-
-struct layer *dial_protects_datagrams(const struct tabi_dial *d)
-{
-	return d->protected_hop >= 0 && d->protected_hop + 1 == tabi_hops(d->machine) ? d->top
-										      : NULL;
 }
 
 /* ---- stepping ---- */
@@ -671,7 +483,7 @@ static bool go_on(struct tabi_dial *d)
 	if (d->doing == CONNECTING)
 		return finish_connecting(d);
 	if (d->doing == INITIATING)
-		return finish_context(d);
+		return dial_finish_context(d);
 	switch (tabi_step(d->machine)) {
 	case TABI_WANT_CONNECTION:
 		connect_first(d);
@@ -684,15 +496,15 @@ static bool go_on(struct tabi_dial *d)
 		look_up(d, tabi_asked_name(d->machine));
 		return true;
 	case TABI_WANT_TLS:
-		return start_tls(d);
+		return dial_start_tls(d);
 	case TABI_WANT_GSS_CONTEXT:
-		begin_context(d);
+		dial_begin_context(d);
 		return true;
 	case TABI_WANT_GSS_LEVEL:
-		ask_level(d);
+		dial_ask_level(d);
 		return true;
 	case TABI_WANT_GSS_ANSWER:
-		take_level(d);
+		dial_take_level(d);
 		return true;
 	case TABI_DONE:
 	case TABI_FAILED:

@@ -247,6 +247,11 @@ def test_tls(libtabi, tabi, target, authority, dns_server, tmp_path, chain):
     program = libtabi.build("tests/lib/tls.c", "openssl")
     done = libtabi.run(program, authority.pem, chain, HOST, PORT, data=QUESTION)
     assert (done.returncode, done.stderr, done.stdout) == (0, b"", QUESTION), done
+    # The same as a stream, which tells its end.
+    done = libtabi.run(
+        program, authority.pem, chain, HOST, PORT, 0, data=QUESTION, before=VALGRIND
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", QUESTION), done
     stranger = certs.Authority(tmp_path)
     done = libtabi.run(program, stranger.pem, chain, HOST, PORT)
     assert done.returncode == 1 and b"in TLS: TLS failed" in done.stderr, done

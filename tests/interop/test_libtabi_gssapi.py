@@ -23,6 +23,7 @@ HOST, PORT = "127.0.0.1", 7000
 OFF, INTEGRITY, CONFIDENTIAL, PER_MESSAGE, CLEAR = range(5)
 NEC, ONLY = 8, 16
 MIB = 1 << 20
+VALGRIND = ("valgrind", "-q", "--error-exitcode=99", "--leak-check=full")
 
 
 def auth(kerberos, words=""):
@@ -214,6 +215,28 @@ def test_datagrams_of_a_chain_are_not_protected(libtabi, tabi, kerberos, echo):
     assert not seen.seen
 
 
+def test_with_tls(libtabi, tabi, kerberos, target, authority):
+    """GSS-API inside of TLS; the other way round the caller's functions cannot do it."""
+    target(echo_all)
+    files = f"{authority.path('server.pem')} {authority.path('server.key')}"
+    tabi(local(auth(kerberos)).replace(":1080", ":1081"))
+    program = tabi(f"listen 127.0.0.1:1443 tls {files}\n" + local(auth(kerberos)))
+    tls = libtabi.build("tests/lib/tls.c", "openssl")
+    data = random.Random(6).randbytes(60_000)
+    proxy = "socks5+tls://localhost:1443"
+    done = libtabi.run(tls, authority.pem, proxy, HOST, PORT, CONFIDENTIAL, data=data, before=VALGRIND)
+    check(done, data)
+    line = program.wait_session(1, user=ALICE, reason="done")
+    assert line["protection"] == "confidential"
+    chain = "socks5h://localhost:1081,https://localhost:1443"
+    done = libtabi.run(tls, authority.pem, chain, HOST, PORT, CONFIDENTIAL, before=VALGRIND)
+    assert done.returncode == 1
+    assert done.stderr == (
+        b"proxy 2 (https://localhost:1443), in TLS: TLS failed:"
+        b" options.tls cannot be inside of GSS-API's protection\n"
+    )
+
+
 class Meddler:
     """Between client and proxy: changes one byte of what the proxy says, the n-th."""
 
@@ -263,16 +286,15 @@ def test_valgrind(libtabi, tabi, kerberos, target, echo):
     target(echo_all)
     tabi(local(auth(kerberos)))
     assert shutil.which("valgrind"), "valgrind is not installed"
-    before = ("valgrind", "-q", "--error-exitcode=99", "--leak-check=full")
     data = random.Random(5).randbytes(100_000)
-    done = stream(libtabi, "poll", CONFIDENTIAL, data=data, before=before)
+    done = stream(libtabi, "poll", CONFIDENTIAL, data=data, before=VALGRIND)
     check(done, data, b"protected\n")
     echo(HOST, PORT + 1)
     done = stream(
-        libtabi, "udp", INTEGRITY, data=b"one\n", target=(HOST, PORT + 1), before=before
+        libtabi, "udp", INTEGRITY, data=b"one\n", target=(HOST, PORT + 1), before=VALGRIND
     )
     check(done, b"one\n")
-    done = stream(libtabi, "poll", INTEGRITY, service="nobody", before=before)
+    done = stream(libtabi, "poll", INTEGRITY, service="nobody", before=VALGRIND)
     assert done.returncode == 1, done
 
 

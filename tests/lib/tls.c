@@ -3,7 +3,9 @@
  * libtabi with OpenSSL for hops of TLS, also for TLS in TLS: says standard input, and prints the
  * answer.
  *
- * usage: tls CA-FILE PROXY[,PROXY...] HOST PORT <question
+ * usage: tls CA-FILE PROXY[,PROXY...] HOST PORT [LEVEL] <question
+ *
+ * With LEVEL, which is of enum tabi_gss, as a stream.
  */
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -77,6 +79,13 @@ static void free_session(void *session)
 	SSL_free(session);
 }
 
+static int end(void *session)
+{
+	int rc = SSL_shutdown(session);
+
+	return rc >= 0 ? 1 : why(session, rc);
+}
+
 static int fail(const struct tabi_error *error)
 {
 	char text[300];
@@ -122,15 +131,35 @@ static int talk(int fd, void *tls)
 	return fflush(stdout) != 0;
 }
 
+/* The question, its end, and the answer until its end. */
+static int talk_by_stream(struct tabi_stream *stream)
+{
+	static char buf[65536];
+	size_t len = fread(buf, 1, sizeof(buf), stdin);
+	struct tabi_error error;
+	long n = tabi_stream_send(stream, buf, len, -1);
+
+	if (n == (long)len)
+		n = tabi_stream_end(stream, -1);
+	while (n >= 0 && (n = tabi_stream_recv(stream, buf, sizeof(buf), -1)) > 0)
+		fwrite(buf, 1, (size_t)n, stdout);
+	if (n == 0)
+		return fflush(stdout) != 0;
+	tabi_stream_error(stream, &error);
+	return fail(&error);
+}
+
 int main(int argc, char **argv)
 {
 	struct tabi_tls tls = {.start = start,
 	    .handshake = handshake,
 	    .send = send_some,
 	    .receive = receive,
-	    .free = free_session};
+	    .free = free_session,
+	    .end = end};
 	struct tabi_options options = tabi_options();
 	struct tabi_error error;
+	struct tabi_stream *stream;
 	struct tabi_dial *dial;
 	SSL_CTX *context;
 	void *session;
@@ -138,11 +167,12 @@ int main(int argc, char **argv)
 
 	signal(SIGPIPE, SIG_IGN);
 	context = SSL_CTX_new(TLS_client_method());
-	if (argc != 5 || SSL_CTX_load_verify_locations(context, argv[1], NULL) != 1)
+	if (argc < 5 || argc > 6 || SSL_CTX_load_verify_locations(context, argv[1], NULL) != 1)
 		return 2;
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	tls.user = context;
 	options.tls = &tls;
+	options.gss = argc == 6 ? atoi(argv[5]) : TABI_GSS_OFF;
 	options.flags = TABI_ONE_FLIGHT | TABI_EARLY_STREAM;
 	dial = tabi_dial_new(
 	    argv[2], TABI_CONNECT, argv[3], (uint16_t)atoi(argv[4]), &options, &error);
@@ -155,6 +185,14 @@ int main(int argc, char **argv)
 		tabi_dial_free(dial);
 		SSL_CTX_free(context);
 		return fail(&error);
+	}
+	if (argc == 6) {
+		stream = tabi_dial_take_stream(dial);
+		tabi_dial_free(dial);
+		rc = stream ? talk_by_stream(stream) : 1;
+		tabi_stream_close(stream);
+		SSL_CTX_free(context);
+		return rc;
 	}
 	fd = tabi_dial_take(dial);
 	session = tabi_dial_take_tls(dial);
