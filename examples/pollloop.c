@@ -60,6 +60,8 @@ static void dial(struct client *c)
 		c->fd = tabi_dial_take(c->dial);
 		tabi_dial_free(c->dial);
 		c->dial = NULL;
+		if (c->fd == TABI_NO_SOCKET)
+			finish(c, "behind TLS it takes tabi_dial_take_stream()");
 	}
 }
 

@@ -209,7 +209,7 @@ enum tabi_io {
 };
 
 /*
- * TLS as the caller's library does it, for hops that want it (https, socks5+tls). The library knows
+ * TLS as the caller's library does it, for hops that want it (https, socks5+tls). The machine knows
  * of none. All functions but the last must be there; `user` is passed to start() as it is.
  */
 struct tabi_tls {
@@ -265,11 +265,15 @@ struct tabi_options {
 	 * Of the convenience.
 	 */
 	int (*resolve)(void *user, const char *host, struct tabi_address *ret_addresses, int cap);
-	/* Borrowed until the end, of a stream too; NULL: no TLS. Of the convenience. */
+	/* Borrowed until the end, of a stream too; NULL: see tls_ca. Of the convenience. */
 	const struct tabi_tls *tls;
 	/* The first half of a proxy's principal, whose other half is its host; borrowed until the
 	 * stream is there. NULL is "rcmd", which RFC 1961 fixed. Of the convenience. */
 	const char *gss_service;
+	/* Where `tls` is NULL the system's OpenSSL does it, and this is a file of certificates
+	 * (PEM) whose owners are trusted to sign a proxy's; NULL: those whom the system trusts. Of
+	 * the convenience. */
+	const char *tls_ca;
 };
 
 static inline struct tabi_options tabi_options(void)
@@ -521,9 +525,9 @@ TABI_API int tabi_dial_events(const struct tabi_dial *dial);
 TABI_API int tabi_dial_timeout(const struct tabi_dial *dial); /* -1: none */
 TABI_API unsigned tabi_dial_generation(const struct tabi_dial *dial);
 
-/* After 1. The socket, which does not block, is the caller's from here on. With hops of TLS also
- * the innermost session: not NULL, and the caller's too. With GSS-API's protection there is neither
- * (TABI_NO_SOCKET, NULL), only the stream. */
+/* After 1. The socket, which does not block, is the caller's from here on. With hops of TLS by
+ * options.tls also the innermost session: not NULL, and the caller's too. With other TLS, and with
+ * GSS-API's protection, there is neither (TABI_NO_SOCKET, NULL), only the stream. */
 TABI_API tabi_socket tabi_dial_take(struct tabi_dial *dial);
 TABI_API void *tabi_dial_take_tls(struct tabi_dial *dial);
 /* The same with all that there may be between the socket and its bytes: below. NULL without memory

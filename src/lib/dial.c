@@ -21,12 +21,14 @@
 #include "lib/options.h"
 #include "lib/os.h"
 #include "lib/stream.h"
+#include "lib/tls.h"
 
 #define TIMEOUT_DEFAULT 30000
 #define PATIENCE_DEFAULT 10000
 #define NEVER UINT64_MAX
 
 _Static_assert(GSSAPI_SAID_MAX <= sizeof(((struct tabi_dial *)0)->said), "a sentence of GSS-API");
+_Static_assert(TLS_SAID_MAX == GSSAPI_SAID_MAX, "either is kept in one place");
 _Static_assert(LOOKUP_SAID_MAX <= sizeof(((struct tabi_dial *)0)->said), "one of the resolver");
 _Static_assert(LOOKUP_ADDRESSES_MAX <= RACE_MAX, "all of them can be tried");
 
@@ -120,11 +122,9 @@ static int check_libraries(struct tabi_dial *d, struct tabi_error *e)
 	char said[GSSAPI_SAID_MAX];
 	int code = TABI_OK;
 
-	if (wants_tls(d) && !d->options.tls) {
-		*e = error_of_call(TABI_E_TLS, "a proxy wants it, and options.tls has none");
-		return e->code;
-	}
-	if (d->options.gss != TABI_GSS_OFF)
+	if (wants_tls(d) && !d->options.tls)
+		code = tls_load(said);
+	if (code == 0 && d->options.gss != TABI_GSS_OFF)
 		code = gssapi_load(said);
 	if (code < 0) {
 		*e = error_of_call(code, NULL);

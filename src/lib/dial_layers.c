@@ -7,6 +7,7 @@
 
 #include "lib/dial_parts.h"
 #include "lib/gsslayer.h"
+#include "lib/tls.h"
 
 /* An octet, wrapped or not. */
 #define GSS_LEVEL_TOKEN_MAX 1024
@@ -26,8 +27,8 @@ static bool put_on_top(struct tabi_dial *d, struct layer *layer)
 	return true;
 }
 
-/* A session is inside the one before. Returns NULL where it gives up. */
-static struct layer *new_tls(struct tabi_dial *d)
+/* By the caller's functions, a session is inside the one before. NULL where it gives up. */
+static struct layer *hooked_tls(struct tabi_dial *d, const char *host)
 {
 	const struct tabi_tls *tls = d->options.tls;
 	struct layer *layer;
@@ -38,16 +39,34 @@ static struct layer *new_tls(struct tabi_dial *d)
 		    d, TABI_E_TLS, 0, "options.tls cannot be inside of GSS-API's protection");
 		return NULL;
 	}
-	session =
-	    tls->start(tls->user, d->fd, below, tabi_hop_host(d->machine, tabi_hop(d->machine)));
+	session = tls->start(tls->user, d->fd, below, host);
 	if (!session) {
 		tabi_give_up(d->machine, TABI_E_TLS, 0);
 		return NULL;
 	}
 	layer = layer_of_tls(tls, session, d->top);
-	if (!layer)
+	if (!layer) {
 		tls->free(session);
-	return put_on_top(d, layer) ? layer : NULL;
+		tabi_give_up(d->machine, TABI_E_MEMORY, 0);
+	}
+	return layer;
+}
+
+/* Returns false where it gives up. */
+static bool new_tls(struct tabi_dial *d)
+{
+	const char *host = tabi_hop_host(d->machine, tabi_hop(d->machine)), *why;
+	struct layer *layer;
+
+	if (d->options.tls) {
+		layer = hooked_tls(d, host);
+		return layer && put_on_top(d, layer);
+	}
+	layer = tls_layer_new(d->options.tls_ca, host, d->top, &why);
+	if (layer)
+		return put_on_top(d, layer);
+	dial_give_up(d, TABI_E_TLS, 0, why);
+	return false;
 }
 
 /* Its handshake is all that happens until it stands. */
@@ -58,7 +77,7 @@ bool dial_start_tls(struct tabi_dial *d)
 	if (!d->handshaking && !new_tls(d))
 		return true;
 	d->handshaking = true;
-	rc = d->options.tls->handshake(layer_tls_session(d->top));
+	rc = d->top->ops->handshake(d->top);
 	if (rc != 1)
 		return dial_stopped(d, rc);
 	d->handshaking = false;

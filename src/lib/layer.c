@@ -103,6 +103,13 @@ struct hooked {
 	bool ended;
 };
 
+static int hooked_handshake(struct layer *layer)
+{
+	struct hooked *h = (struct hooked *)layer;
+
+	return h->tls->handshake(h->session);
+}
+
 static long hooked_send(struct layer *layer, const void *data, size_t len)
 {
 	struct hooked *h = (struct hooked *)layer;
@@ -130,7 +137,8 @@ static int hooked_end(struct layer *layer)
 
 static void hooked_free(struct layer *layer);
 
-static const struct layer_ops hooked_ops = {.send = hooked_send,
+static const struct layer_ops hooked_ops = {.handshake = hooked_handshake,
+    .send = hooked_send,
     .receive = hooked_receive,
     .end = hooked_end,
     .free = hooked_free,

@@ -17,6 +17,8 @@
 struct layer;
 
 struct layer_ops {
+	/* Of TLS alone: returns 1 when it stands, else of enum tabi_io. */
+	int (*handshake)(struct layer *layer);
 	long (*send)(struct layer *layer, const void *data, size_t len);
 	long (*receive)(struct layer *layer, void *data, size_t cap);
 	/* Tells the peer that no more will be sent. Returns 1 when that is with the kernel, else of

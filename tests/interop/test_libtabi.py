@@ -227,16 +227,16 @@ def test_errors_say_where_and_why(libtabi, tabi, name):
     assert done.returncode == 1 and b"TLS" in done.stderr, done
 
 
-@pytest.mark.parametrize(
-    "chain",
-    (
-        "https://localhost:1443",
-        "socks5+tls://127.0.0.1:1443",
-        "socks5h://127.0.0.1:1080,socks5+tls://localhost:2443",
-        "https://localhost:1443,socks4a://127.0.0.1:2080",
-        "socks5+tls://localhost:1443,https://127.0.0.1:2443",
-    ),
+TLS_CHAINS = (
+    "https://localhost:1443",
+    "socks5+tls://127.0.0.1:1443",
+    "socks5h://127.0.0.1:1080,socks5+tls://localhost:2443",
+    "https://localhost:1443,socks4a://127.0.0.1:2080",
+    "socks5+tls://localhost:1443,https://127.0.0.1:2443",
 )
+
+
+@pytest.mark.parametrize("chain", TLS_CHAINS)
 def test_tls(libtabi, tabi, target, authority, dns_server, tmp_path, chain):
     """By the caller's OpenSSL, before, behind and inside of what is not; and in itself."""
     dns_server({"localhost": ["127.0.0.1"]})
@@ -255,6 +255,62 @@ def test_tls(libtabi, tabi, target, authority, dns_server, tmp_path, chain):
     stranger = certs.Authority(tmp_path)
     done = libtabi.run(program, stranger.pem, chain, HOST, PORT)
     assert done.returncode == 1 and b"in TLS: TLS failed" in done.stderr, done
+
+
+@pytest.mark.parametrize("chain", TLS_CHAINS)
+def test_tls_by_the_system(libtabi, tabi, target, authority, dns_server, tmp_path, chain):
+    """Without options.tls, by a program that knows of no OpenSSL; whom it trusts is said, or the
+    system's. A half-closed stream goes on in the other direction."""
+    dns_server({"localhost": ["127.0.0.1"]})
+    target(targets.echo)
+    files = f"{authority.path('server.pem')} {authority.path('server.key')}"
+    for port in (1080, 2080):
+        tabi(f"listen {HOST}:{port + 363} tls {files}\n" + server(port))
+    program = libtabi.build("tests/lib/streams.c")
+    args = (program, "poll", 0, ONE_FLIGHT | EARLY, "", chain, HOST, PORT)
+    data = targets.pattern(3_000_000, "tls")
+    for env in ({"CA": authority.pem}, {"SSL_CERT_FILE": authority.pem}):
+        done = libtabi.run(*args, data=data, env=env)
+        assert (done.returncode, done.stderr) == (0, b"protected\n"), done
+        targets.check_same(done.stdout, data)
+    done = libtabi.run(*args, data=QUESTION, env={"CA": authority.pem}, before=VALGRIND)
+    assert (done.returncode, done.stdout) == (0, QUESTION), done
+    stranger = certs.Authority(tmp_path)
+    for env in ({"CA": stranger.pem}, {"SSL_CERT_FILE": stranger.pem}, {}):
+        done = libtabi.run(*args, env=env)
+        assert done.returncode == 1 and b"in TLS: TLS failed: " in done.stderr, done
+        assert b"certificate" in done.stderr
+
+
+def test_tls_of_somebody_else(libtabi, tabi, authority, tmp_path):
+    """Signed by the right people, for another address; no TLS at all; and nobody whom to trust."""
+    files = f"{authority.path('server.pem')} {authority.path('server.key')}"
+    tabi(f"listen 127.0.0.2:1443 tls {files}\n" + server(1080))
+    program = libtabi.build("tests/lib/streams.c")
+
+    def said(proxy, ca=authority.pem):
+        done = libtabi.run(program, "poll", 0, 0, "", proxy, HOST, PORT, env={"CA": ca})
+        assert done.returncode == 1 and b"in TLS: TLS failed: " in done.stderr, done
+        return done.stderr
+
+    assert b"IP address mismatch" in said("https://127.0.0.2:1443")
+    assert said(f"https://{HOST}:1080")
+    missing = str(tmp_path / "no")
+    assert b"options.tls_ca cannot be read" in said("https://127.0.0.2:1443", missing)
+
+
+def test_tls_without_the_library(libtabi, tmp_path):
+    """Where the system has no OpenSSL 3 it is said before anything is sent."""
+    nothing = tmp_path / "nothing"
+    nothing.write_bytes(b"")
+    paths = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True).stdout
+    path = [w.split()[-1] for w in paths.splitlines() if "libssl.so.3" in w][0]
+    done = libtabi.run(
+        libtabi.build("tests/lib/streams.c"), "poll", 0, 0, "", f"https://{HOST}:9", HOST, PORT,
+        preexec=lambda: netns.mount_over(nothing, os.path.realpath(path)),
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stderr.startswith(b"TLS failed: "), done
+    assert b"file too short" in done.stderr, done
 
 
 def test_other_forms_of_the_target(libtabi, target, tmp_path):

@@ -235,6 +235,12 @@ def test_with_tls(libtabi, tabi, kerberos, target, authority):
         b"proxy 2 (https://localhost:1443), in TLS: TLS failed:"
         b" options.tls cannot be inside of GSS-API's protection\n"
     )
+    # The system's can, and GSS-API inside of that.
+    chain = "socks5h://localhost:1081,socks5+tls://localhost:1443"
+    done = stream(
+        libtabi, "poll", CONFIDENTIAL, proxy=chain, data=data, env={"CA": authority.pem}
+    )
+    check(done, data, b"protected\n")
 
 
 class Meddler:

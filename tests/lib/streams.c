@@ -9,7 +9,8 @@
  *      accept   tabi_listen(), which prints where, and tabi_accept_stream()
  *      udp      each line of standard input a datagram, after the answer to the one before
  * LEVEL is of enum tabi_gss, FLAGS of enum tabi_flags; SERVICE may be "" for the usual. TIMEOUT in
- * the environment is options.timeout.
+ * the environment is options.timeout, and CA
+ * is options.tls_ca.
  */
 #include <poll.h>
 #include <signal.h>
@@ -183,6 +184,7 @@ int main(int argc, char **argv)
 	options.gss_service = argv[4][0] ? argv[4] : NULL;
 	if (getenv("TIMEOUT"))
 		options.timeout = atoi(getenv("TIMEOUT"));
+	options.tls_ca = getenv("CA");
 	question_len = fread(question, 1, sizeof(question) - 1, stdin);
 	if (strcmp(argv[1], "poll") == 0)
 		return by_poll(argv, &options);
