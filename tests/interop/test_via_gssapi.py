@@ -716,8 +716,8 @@ def test_datagrams_through_a_chain(tabi, kerberos, gate, nobody, echo, dns_serve
     assert not [k for k in line if k.startswith("drop-")]
 
 
-def test_datagrams_go_by_the_others(tabi, kerberos, gate, nobody, echo):
-    """Of a group; that one is not asked, and not at fault."""
+def test_datagrams_through_a_group_of_two_kinds(tabi, kerberos, gate, nobody, echo):
+    """One with GSS-API, the other without; none is at fault."""
     one = echo("127.0.0.1", 7001)
     tabi(back(kerberos))
     tabi("workers 1\nlisten 127.0.0.1:1082\nallow from loopback\n")

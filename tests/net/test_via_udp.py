@@ -757,6 +757,22 @@ def test_nothing_is_left(tabi, echo):
         one.wait_descriptors(wanted)
 
 
+@pytest.mark.parametrize("how, spread", (("first", (4, 0)), ("least", (2, 2)), ("hash", None)))
+def test_balance(tabi, echo, how, spread):
+    """Four associations that live at the same time."""
+    echo()
+    others = [tabi(back(port)) for port in (1081, 1082)]
+    tabi(front(f"proxy up socks5h://127.0.0.1:1081 balance {how}", "proxy up socks5h://127.0.0.1:1082"))
+    live = [udp.Association(PROXY) for _ in range(4)]
+    for one in live:
+        one.ask("127.0.0.1", 7000, b"x")
+    for one in live:
+        one.close()
+    wait_until(lambda: sum(len(one.sessions()) for one in others) == 4)
+    counts = tuple(len(one.sessions()) for one in others)
+    assert sorted(counts) == [0, 4] if spread is None else counts == spread
+
+
 # ---- what lasts ----
 
 
