@@ -52,6 +52,29 @@ def enter_user_namespace():
             f.write(text)
 
 
+_CAPABILITY_VERSION_3 = 0x20080522
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+_CAP_NET_ADMIN = 12
+
+
+def keep_net_admin():
+    """For a process about to be started that sets up networks: without root execve() would take
+    away what we may do in the user namespace."""
+    if os.geteuid() == 0:
+        return
+    head = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    sets = ctypes.create_string_buffer(24)
+    if _libc.capget(head, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capget")
+    # Effective, permitted and inheritable, of 32 each; the third becomes the second.
+    low = list(struct.unpack("6I", sets.raw))
+    low[2], low[5] = low[1], low[4]
+    if _libc.capset(head, struct.pack("6I", *low)) != 0 or _libc.prctl(
+        _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_NET_ADMIN, 0, 0
+    ):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 

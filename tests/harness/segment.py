@@ -19,7 +19,9 @@ IP_MULTICAST_ALL, IPV6_MULTICAST_ALL = 49, 29
 
 
 def ip(*words):
-    subprocess.run(["ip", *map(str, words)], check=True, capture_output=True)
+    subprocess.run(
+        ["ip", *map(str, words)], check=True, capture_output=True, preexec_fn=netns.keep_net_admin
+    )
 
 
 def _usable(address):
