@@ -16,6 +16,9 @@ import pytest
 from harness.config import HEAD, LOCAL
 from harness.tabi import BINARY, run, wait_until
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 TARGET = "127.0.0.1:7000"
 SCHEMES = ("socks4", "socks4a", "socks5", "socks5h", "http")
 BRIEF = ("-s", "0.2", "-w", "0.05")

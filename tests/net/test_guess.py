@@ -14,6 +14,9 @@ from harness import socks, targets
 from harness.config import PROXY, local
 from harness.tabi import ROOT, run, wait_until
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 # Of "secret", by SHA-512 crypt.
 CHEAP = (
     "$6$tabi.tabi.tabi.$kf6Hm9lO6X0nQWBV2Vt3Y4GHG5Zh1sLAN07C3VsufYqSahsaOPROua0pTRfgBr4J2gv5c6Pg"

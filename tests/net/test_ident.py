@@ -13,6 +13,9 @@ from harness.tabi import wait_until
 
 from test_auth import OTHERS, SOME, from_address
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 GRANTED, REJECTED, NO_IDENTD, MISMATCH = 90, 91, 92, 93
 
 

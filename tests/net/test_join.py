@@ -19,6 +19,9 @@ from harness.tabi import SANITIZED, run, wait_until
 from test_udp import fast_clock  # noqa: F401
 from test_udp_alloc import allocator  # noqa: F401
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 PORT = 5004
 GROUPS = {"v4": "239.1.2.3", "v6": "ff15::1:3"}
 NETS = "239.1.0.0/16,ff15::/16"

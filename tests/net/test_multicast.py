@@ -9,6 +9,9 @@ from harness import segment, udp
 from harness.config import HEAD
 from harness.tabi import wait_until
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 GROUPS = {"v4": ("239.1.2.3", "239.9.9.9"), "v6": ("ff18::1:3", "ff18::9:9")}
 PORT = 5004
 EAST, WEST = "198.51.100", "203.0.113"

@@ -13,6 +13,9 @@ import pytest
 from harness import certs, netns, order, proxyproto, socks, targets, tls
 from harness.config import PROXY
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 # Alice, and nobody else, whatever the password.
 SERVICE = """\
 auth    required pam_succeed_if.so quiet user = alice

@@ -16,6 +16,9 @@ from harness.tabi import SANITIZED, run, wait_until
 
 from test_auth import OTHERS, SOME, ask, first_file, from_address
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 # What pam_exec runs. It knows the users of "known", tells in "asked" what it was asked with, and for
 # the user "slow" it waits until the file "go" is there, or for ever.
 SCRIPT = """#!/bin/sh

@@ -125,6 +125,7 @@ def test_name_with_domain(tabi, dns_server):
     assert set(verdicts(result).values()) == {"pass"}
 
 
+@pytest.mark.once
 def test_named_targets(tabi):
     """Servers for IPv4 and IPv6 that somebody else runs."""
     tabi(LOCAL)
@@ -158,6 +159,7 @@ def test_facts(tabi):
     assert all(v > 0 for v in got["times_us"].values())
 
 
+@pytest.mark.once
 def test_facts_as_table(tabi):
     """The same in both forms."""
     tabi(LOCAL)
@@ -169,6 +171,7 @@ def test_facts_as_table(tabi):
     assert [r[1] for r in rows[: len(facts)]] == [f["answer"] for f in facts]
 
 
+@pytest.mark.once
 def test_table_says_the_same(tabi):
     tabi(LOCAL)
     want = conform("-o", "M,R", URL)
@@ -216,6 +219,7 @@ HABITS = {
 # fmt: on
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("habit", HABITS)
 def test_bad_server(bad, habit):
     bad(habit)
@@ -228,6 +232,7 @@ def test_bad_server(bad, habit):
         assert set(verdicts(result).values()) == {"pass"}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("habit", ("silent", "reset", "endless", "unoffered", "version-4"))
 def test_never_hangs(bad, habit):
     """With all checks, and all facts."""
@@ -238,6 +243,7 @@ def test_never_hangs(bad, habit):
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.once
 def test_extra_byte_behind_the_reply(bad):
     """The target's first byte is none of the target's: nothing can be told of what lies behind."""
     bad("extra-byte")
@@ -246,6 +252,7 @@ def test_extra_byte_behind_the_reply(bad):
     assert {v for v in verdicts(result).values()} == {"fail", "untested"}
 
 
+@pytest.mark.once
 def test_extra_byte_behind_the_choice(bad):
     bad("long-choice")
     result = conform("-T", "1", "-o", "M", URL, status=FAILED)
@@ -255,6 +262,7 @@ def test_extra_byte_behind_the_choice(bad):
 # ---- the command line ----
 
 
+@pytest.mark.once
 def test_list():
     done = run("probe", "--list")
     assert done.returncode == 0
@@ -263,6 +271,7 @@ def test_list():
     assert {i[0] for i in ids} == set(GROUPS)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "args",
     (

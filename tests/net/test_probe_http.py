@@ -83,6 +83,7 @@ def test_facts(tabi):
     assert set(got["times_us"]) == {"connect", "reply", "echo"}
 
 
+@pytest.mark.once
 def test_facts_of_passwords(tabi, users):
     tabi(HEAD + "auth password users\nallow user alice to any\n")
     facts = {f["key"]: f["answer"] for f in probe(LOGIN)["facts"]}
@@ -167,6 +168,7 @@ def check_habit(result, want):
     ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("habit", HABITS)
 def test_bad_server(bad, habit):
     bad(habit)
@@ -179,6 +181,7 @@ def test_bad_server(bad, habit):
         assert set(verdicts(result).values()) == {"untested", "fail"}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("habit", LOGIN_HABITS)
 def test_bad_login(bad, habit):
     bad(habit, login="alice:secret")
@@ -188,6 +191,7 @@ def test_bad_login(bad, habit):
     assert expected in verdicts(result).values()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("habit", ("silent", "endless"))
 def test_never_hangs(bad, habit):
     bad(habit)
@@ -197,6 +201,7 @@ def test_never_hangs(bad, habit):
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.once
 def test_extra_byte_behind_the_answer(bad):
     bad("extra-byte")
     result = conform("-T", "1", "-o", "H01,H10,L01", URL, status=FAILED)

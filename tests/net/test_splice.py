@@ -17,6 +17,9 @@ from harness.tabi import cpu_seconds, wait_until
 from test_faults import fault
 from test_relay import fill, send_all_then_end
 
+# Each of these says how streams are relayed.
+pytestmark = pytest.mark.once
+
 MB = 1 << 20
 MODES = ("auto", "splice")
 

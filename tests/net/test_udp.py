@@ -16,6 +16,9 @@ from harness import dns, netns, socks, udp
 from harness.config import LOCAL, PROXY, local
 from harness.tabi import SANITIZED, check_memory, run, wait_until
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 LONGEST = 65507
 
 

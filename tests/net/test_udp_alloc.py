@@ -11,6 +11,9 @@ from harness import udp
 from harness.config import HEAD, local
 from harness.tabi import SANITIZED
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 TURNS = 1000
 
 

@@ -11,6 +11,9 @@ from harness import udp
 from harness.config import LOCAL, PROXY, local
 from harness.tabi import cpu_seconds, wait_until
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 ICMP_UNREACHABLE = 3
 
 

@@ -10,6 +10,9 @@ from harness import udp
 from harness.config import HEAD, LOCAL
 from harness.tabi import wait_until
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 # Ten bytes a millisecond. Full, the bucket holds 65,535 bytes; each datagram has 28 of headers.
 RATE = "80kbit"
 BYTES_A_SECOND = 10000

@@ -11,6 +11,9 @@ from harness import netns, socks, udp
 from harness.config import PROXY, local
 from harness.tabi import wait_until
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 SHARED = local("udp-ports shared 5300")
 
 

@@ -14,6 +14,9 @@ from harness.config import HEAD, LOCAL, local
 from harness.tabi import wait_until
 from test_faults import fault
 
+# How streams are relayed does not matter to these.
+pytestmark = pytest.mark.once
+
 SEGMENT, GRO = 103, 104  # of linux/udp.h
 ERRORS = ("EIO", "EOPNOTSUPP", "EINVAL", "EMSGSIZE")
 
