@@ -44,6 +44,7 @@ int connect_complain(
 	    .n_hops = n_hops,
 	    .command = commands[o->mode],
 	    .target = &o->target,
+	    .gss_demanded = o->proxies.gssapi.demanded,
 	    .waiting = waiting,
 	    .timeout_ms = o->timeout_ms,
 	};

@@ -69,6 +69,7 @@ static int judge(struct scan *s, size_t port, const struct chain_result *r)
 	    .n_hops = s->o->proxies.n,
 	    .command = COMMAND_CONNECT,
 	    .target = &s->o->target,
+	    .gss_demanded = s->o->proxies.gssapi.demanded,
 	    .timeout_ms = s->o->timeout_ms,
 	};
 

@@ -343,6 +343,8 @@ static int get_gss(struct proxies *p)
 	if (level == sizeof(levels) / sizeof(levels[0]))
 		return wrong(p, p->level, "expected integrity, confidentiality, any or none");
 	p->gssapi.level = (enum gss_level)level;
+	/* Whoever wants protection must not go without because somebody on the way says so. */
+	p->gssapi.demanded = level != GSS_LEVEL_CLEAR;
 	if (!p->gssapi.service)
 		p->gssapi.service = "rcmd";
 	p->gss = &p->gssapi;

@@ -123,6 +123,12 @@ struct failure {
 static const char *const check_scheme =
     "is this the right port, and the scheme of the URL the right one?";
 
+static const struct failure no_gss = {
+    VERDICT_AUTH,
+    "does not take GSS-API, without which nothing would be protected",
+    "with --gssapi none it is offered what else there is",
+};
+
 static struct failure auth_failure(const struct url *hop, int err)
 {
 	bool sent = hop->has_user || hop->has_password;
@@ -287,8 +293,12 @@ void verdict_of(struct verdict *ret_verdict, const struct verdict_request *reque
 		answered(ret_verdict, request, failed, who, what);
 		return;
 	}
-	why =
-	    of_proxy ? proxy_failure(&request->hops[failed->hop], failed) : target_failure(failed);
+	if (request->gss_demanded && failed->err == ERR_PROXY_NO_METHOD &&
+	    failed->hop + 1 == request->n_hops)
+		why = no_gss;
+	else
+		why = of_proxy ? proxy_failure(&request->hops[failed->hop], failed)
+			       : target_failure(failed);
 	if (is_local(failed->err))
 		why = (struct failure){VERDICT_LOCAL, err_text(failed->err), NULL};
 	ret_verdict->status = why.status;

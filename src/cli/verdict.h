@@ -36,6 +36,7 @@ struct verdict_request {
 	size_t n_hops; /* 0: it was made from here */
 	enum command command;
 	const struct addr *target;
+	bool gss_demanded;   /* the last of them was offered GSS-API and nothing else */
 	bool waiting;        /* of BIND: somebody listens, and the peer did not come */
 	uint64_t timeout_ms; /* that it had, for the sentence about its being over; 0: unknown */
 };

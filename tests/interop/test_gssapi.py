@@ -1074,6 +1074,17 @@ def test_our_client_takes_no_less(tabi, kerberos, target):
     assert through("socks5h://localhost:1080", "--gssapi", "integrity", data=b"abc") == b"cba"
 
 
+def test_our_client_goes_by_nothing_else(tabi, target):
+    """Neither without protection nor by the password, whoever claims that the proxy wants it so."""
+    goal = target(reverse)
+    tabi(local("auth none"))
+    options = ("--gssapi", "integrity")
+    for who in ("", "user:password@"):
+        assert "--gssapi none" in through(f"socks5h://{who}localhost:1080", *options, code=connect.AUTH)
+    assert goal.accepted == 0
+    assert through("socks5h://localhost:1080", "--gssapi", "none", data=b"abc") == b"cba"
+
+
 def test_our_client_is_granted_less(tabi, kerberos, target):
     """It leaves, whatever the server might send it."""
     goal = target(reverse)
