@@ -303,7 +303,7 @@ def test_tls_without_the_library(libtabi, tmp_path):
     """Where the system has no OpenSSL 3 it is said before anything is sent."""
     nothing = tmp_path / "nothing"
     nothing.write_bytes(b"")
-    paths = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True).stdout
+    paths = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True).stdout
     path = [w.split()[-1] for w in paths.splitlines() if "libssl.so.3" in w][0]
     done = libtabi.run(
         libtabi.build("tests/lib/streams.c"), "poll", 0, 0, "", f"https://{HOST}:9", HOST, PORT,

@@ -308,7 +308,7 @@ def test_without_the_library(libtabi, tabi, kerberos, tmp_path):
     """Where the system has no GSS-API the program runs all the same, and is told."""
     nothing = tmp_path / "nothing"
     nothing.write_bytes(b"")
-    paths = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True).stdout
+    paths = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True).stdout
     path = [w.split()[-1] for w in paths.splitlines() if "libgssapi_krb5.so.2" in w][0]
     done = stream(
         libtabi, "poll", INTEGRITY,
