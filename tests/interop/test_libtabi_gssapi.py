@@ -244,10 +244,11 @@ def test_with_tls(libtabi, tabi, kerberos, target, authority):
 
 
 class Meddler:
-    """Between client and proxy: changes one byte of what the proxy says, the n-th."""
+    """Between client and proxy: changes one byte of what the proxy says, the n-th; or ends there."""
 
-    def __init__(self, at):
+    def __init__(self, at, ends=False):
         self.at = at
+        self.ends = ends
         self._listener = socket.create_server((HOST, 1090))
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -260,6 +261,10 @@ class Meddler:
         with contextlib.suppress(OSError):
             while data := bytearray(server.recv(65536)):
                 if seen <= self.at < seen + len(data):
+                    if self.ends:
+                        client.sendall(data[: self.at - seen])
+                        client.shutdown(socket.SHUT_WR)
+                        return
                     data[self.at - seen] ^= 1
                 seen += len(data)
                 client.sendall(data)
@@ -285,6 +290,19 @@ def test_what_was_changed_is_not_taken(libtabi, tabi, kerberos, target):
         b"proxy 1 (socks5h://localhost:1090), in the stream: GSS-API failed:"
         b" what came is not genuine, repeated, or not encrypted\n"
     )
+
+
+def test_what_was_cut_off_is_no_end(libtabi, tabi, kerberos, target):
+    """Where it is in the middle of a message; between two nobody can tell (RFC 1961 has no word)."""
+    target(echo_all)
+    tabi(local(auth(kerberos)))
+    Meddler(50_000, ends=True)
+    data = random.Random(7).randbytes(200_000)
+    done = stream(
+        libtabi, "poll", CONFIDENTIAL, proxy="socks5h://localhost:1090", data=data
+    )
+    assert done.returncode == 1
+    assert b"GSS-API failed: the stream ended in the middle of a frame" in done.stderr, done
 
 
 def test_valgrind(libtabi, tabi, kerberos, target, echo):
