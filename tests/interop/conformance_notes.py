@@ -21,12 +21,12 @@ exits may go to that loopback; by default an exit may not (`ExitPolicyRejectPriv
 Cells: **fail** is explained under the table. `n/a`: the server does not offer what the check is about. `?`: it could not be found
 out, here because it takes minutes and needs `--slow`. `+-`: sometimes one, sometimes the other.
 
-Not here, though Debian has them: `hpsockd`, Twisted's `twistd socks` (SOCKS4) and `plink -D` (as `ssh -D`); the SOCKS entrances
-of `shadowsocks-libev`, `v2ray`, `trojan` and `i2pd`, which need a server of theirs behind them; `mitmproxy`, which is there to
-read what passes; `ocproxy` and `cntlm`, which lead into one VPN, or to one kind of proxy; and the web's proxies `squid`,
-`apache2`, `trafficserver`, `nghttp2-proxy`, `privoxy`, `ffproxy`, `ziproxy`. Nothing but this page would need them installed.
-`haproxy`, `socat`, `stunnel4` and `redsocks` have no SOCKS or CONNECT of their own to offer to clients. 3proxy, gost, srelay and
-ss5 are no packages of Debian 12.
+Not here, though Debian has them: `hpsockd`, Twisted's `twistd socks` (SOCKS4), `plink -D` (as `ssh -D`) and `stunnel4` (`protocol
+= socks`, inside TLS); the SOCKS entrances of `shadowsocks-libev`, `v2ray`, `trojan` and `i2pd`, which need a server of theirs
+behind them; `mitmproxy`, which is there to read what passes; `ocproxy` and `cntlm`, which lead into one VPN, or to one kind of
+proxy; and the web's proxies `squid`, `apache2`, `trafficserver`, `nghttp2-proxy`, `privoxy`, `ffproxy`, `ziproxy`. Nothing but
+this page would need them installed. `socat` and `redsocks` speak to proxies, and are none. 3proxy, gost, srelay and ss5 are no
+packages of Debian 12.
 """
 
 BEFORE = {
