@@ -113,9 +113,11 @@ def test_by_ipv6(tabi):
 
 
 def test_by_socks4(tabi):
-    tabi(LOCAL)
-    result = conform("-o", "F", "socks4://127.0.0.1:1080")
+    """And what is behind a grant: all of it goes that way."""
+    tabi(HEAD + "allow protocol socks4 from loopback to any\n")
+    result = conform("-o", "F,L,X02", "socks4://127.0.0.1:1080")
     assert set(verdicts(result).values()) == {"pass"}
+    assert "L14" in verdicts(result)
 
 
 def test_name_with_domain(tabi, dns_server):
