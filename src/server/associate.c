@@ -4,20 +4,18 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "net/datagram.h"
 #include "net/sockaddr.h"
-#include "policy/egress.h"
 #include "proto/err.h"
 #include "proto/udp.h"
 #include "server/drops.h"
-#include "server/egress.h"
 #include "server/gate.h"
 #include "server/names.h"
+#include "server/outlets.h"
 #include "server/ports.h"
 #include "server/rates.h"
 #include "server/remotes.h"
@@ -32,34 +30,12 @@
 /* A name that has no address is not asked for again before, nor an interface that is not there. */
 #define FAILED_MS 5000
 
-/* Sockets outward that every association may have: they are counted with it. */
-#define OUTLETS_FREE 2
-/* At most: rules that are for the same association may have each its egress. */
-#define OUTLETS_MAX 16
-/* An egress that is not there is not looked for again before. */
-#define MISSING_MS 1000
-
-/* Outward: one for each family, and for each egress. */
-struct outlet {
-	struct outlet *next;
-	struct association *association;
-	const struct policy_egress *egress; /* NULL: the kernel's choice */
-	struct datagram_socket sock;
-};
-
 /* The addresses of struct association are stable. */
 struct association {
 	struct session *session; /* outlives the sockets' callbacks, not the memory here */
 	struct worker *worker;
 	struct gate_member client; /* toward the client */
-	struct outlet *outlets;    /* owned */
-	unsigned n_outlets;
-	unsigned closing; /* outlets that the loop has not let go of */
-	/* The latest egress that was not there, for IPv4 or not, and for how long that is
-	 * believed. */
-	const struct policy_egress *missing;
-	bool missing_v4;
-	uint64_t missing_until;
+	struct outlets outlets;    /* toward the remotes */
 
 	struct remotes remotes;
 	struct remotes unasked; /* what was decided about remotes that nothing was sent to */
@@ -168,97 +144,6 @@ static struct remote *judged_remote(struct association *a, const struct ip *ip, 
 
 /* ---- outward ---- */
 
-static datagram_fn on_remote;
-static datagram_error_fn on_remote_error;
-
-static bool is_v6(const struct datagram_socket *sock)
-{
-	return !ip_is_v4(&sock->local);
-}
-
-static struct outlet *find_outlet(const struct association *a, const struct remote *r)
-{
-	for (struct outlet *o = a->outlets; o; o = o->next)
-		if (ip_is_v4(&o->sock.local) == ip_is_v4(&r->ip) &&
-		    egress_is_same(o->egress, r->egress))
-			return o;
-	return NULL;
-}
-
-/* Returns 0, or a negative error. */
-static int open_socket(struct outlet *o, const struct remote *r)
-{
-	struct worker *w = o->association->worker;
-	const struct sockaddr_storage any = {.ss_family = ip_is_v4(&r->ip) ? AF_INET : AF_INET6};
-	struct source source;
-	int err;
-
-	if (!o->egress)
-		return datagram_open(&o->sock, w->datagrams, &w->loop, &any, on_remote);
-	err = egress_source(o->association->session, o->egress, &source);
-	if (err)
-		return err;
-	return datagram_open_source(&o->sock, w->datagrams, &w->loop, &source, &r->ip, on_remote);
-}
-
-static struct outlet *make_outlet(struct association *a, const struct remote *r)
-{
-	struct outlet *o = calloc(1, sizeof(*o));
-
-	if (!o)
-		return NULL;
-	o->association = a;
-	o->egress = r->egress;
-	return o;
-}
-
-/* Beyond those that are counted with the association each counts as another one. */
-static bool has_room(const struct association *a)
-{
-	const struct worker *w = a->worker;
-
-	return a->n_outlets < OUTLETS_FREE ||
-	       (a->n_outlets < OUTLETS_MAX && w->n_sessions + w->n_associations < w->max_sessions);
-}
-
-static void add_outlet(struct association *a, struct outlet *o)
-{
-	o->sock.owner = o;
-	o->sock.failed = on_remote_error;
-	o->next = a->outlets;
-	a->outlets = o;
-	if (a->n_outlets++ >= OUTLETS_FREE)
-		a->worker->n_associations++;
-	ports_add(a->worker->number, is_v6(&o->sock), o->sock.port);
-}
-
-/* Returns 0, or a negative error. */
-static int open_outlet(struct association *a, const struct remote *r, struct outlet **ret_outlet)
-{
-	struct outlet *o;
-	int err;
-
-	if (a->missing && a->missing == r->egress && a->missing_v4 == ip_is_v4(&r->ip) &&
-	    now_of(a) < a->missing_until)
-		return ERR_EGRESS;
-	if (!has_room(a))
-		return -EMFILE;
-	o = make_outlet(a, r);
-	if (!o)
-		return -ENOMEM;
-	err = open_socket(o, r);
-	if (err) {
-		a->missing = r->egress;
-		a->missing_v4 = ip_is_v4(&r->ip);
-		a->missing_until = now_of(a) + MISSING_MS;
-		free(o);
-		return err;
-	}
-	add_outlet(a, o);
-	*ret_outlet = o;
-	return 0;
-}
-
 static enum drop drop_of(int err)
 {
 	if (err == -EAGAIN)
@@ -296,13 +181,13 @@ static bool is_relay(struct remote *r)
 /* From here, directly. Returns 0 or -errno; it is counted. */
 static int send_directly(struct association *a, struct remote *r, const void *data, size_t len)
 {
-	struct outlet *o = find_outlet(a, r);
-	int err = o ? 0 : open_outlet(a, r, &o);
+	struct datagram_socket *sock;
+	int err = outlets_get(&a->outlets, &r->ip, r->egress, &sock);
 
 	if (!err && is_group(&r->ip))
-		err = datagram_send_group(&o->sock, data, len, &r->ip, r->port, &r->way);
+		err = datagram_send_group(sock, data, len, &r->ip, r->port, &r->way);
 	else if (!err)
-		err = datagram_post(&o->sock, &a->to_remote, NULL, 0, data, len, &r->ip, r->port);
+		err = datagram_post(sock, &a->to_remote, NULL, 0, data, len, &r->ip, r->port);
 	if (err) {
 		a->counts.dropped[drop_of(err)]++;
 		return err;
@@ -742,9 +627,15 @@ static void from_proxies(void *ctx, const struct policy_proxy *via, const struct
 	from_remote(ctx, via, from, data, len);
 }
 
+static struct association *owner_of(const struct datagram_socket *sock)
+{
+	return (
+	    struct association *)((char *)outlets_of(sock) - offsetof(struct association, outlets));
+}
+
 static void on_remote(struct datagram_socket *sock, const struct datagram *list, size_t n)
 {
-	struct association *a = ((struct outlet *)sock->owner)->association;
+	struct association *a = owner_of(sock);
 
 	for (size_t i = 0; i < n; i++) {
 		const struct addr from = addr_from_ip(&list[i].from, list[i].port);
@@ -777,7 +668,7 @@ static void log_error(struct association *a, struct remote *r, const struct data
 /* What is said of a remote that nothing was sent to is as unasked as a datagram from there. */
 static void on_remote_error(struct datagram_socket *sock, const struct datagram_error *e)
 {
-	struct association *a = ((struct outlet *)sock->owner)->association;
+	struct association *a = owner_of(sock);
 	struct remote *r = remotes_find(&a->remotes, &e->to, e->port);
 
 	if (!r || !r->sent) {
@@ -827,6 +718,7 @@ static struct association *make(struct session *s)
 	a->worker = s->worker;
 	a->to_client.unsent = to_client_unsent;
 	a->to_remote.unsent = to_remote_unsent;
+	outlets_init(&a->outlets, s, on_remote, on_remote_error);
 	a->worker->n_associations++;
 	return a;
 }
@@ -855,29 +747,14 @@ void associate_begin(struct session *s)
 	session_associated(s, a, &bound);
 }
 
-/* All addresses that were to be left from, as one value. */
-static void log_egresses(const struct association *a, struct log_record *rec)
-{
-	char text[OUTLETS_MAX * (IP_TEXT_MAX + 1)], one[IP_TEXT_MAX];
-	size_t len = 0;
-
-	for (const struct outlet *o = a->outlets; o; o = o->next)
-		if (o->egress)
-			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
-			    len > 0 ? "," : "", ip_format(&o->sock.local, one));
-	if (len > 0)
-		log_text(rec, "egress", text);
-}
-
 void associate_log(const struct association *a, struct log_record *rec)
 {
 	const struct gate_losses losses = gate_own_losses(&a->client);
 	struct udp_counts counts = a->counts;
-	uint64_t overflowed = losses.overflowed + udpvias_overflowed(&a->vias);
+	uint64_t overflowed =
+	    losses.overflowed + udpvias_overflowed(&a->vias) + outlets_overflowed(&a->outlets);
 
-	for (const struct outlet *o = a->outlets; o; o = o->next)
-		overflowed += datagram_overflowed(&o->sock) + o->sock.cut;
-	log_egresses(a, rec);
+	outlets_log(&a->outlets, rec);
 	udpvias_log(&a->vias, rec);
 	log_number(rec, "packets-up", a->counts.up);
 	log_number(rec, "packets-down", a->counts.down);
@@ -895,26 +772,9 @@ void associate_log(const struct association *a, struct log_record *rec)
 		log_number(rec, "icmp-client", a->client.errors);
 }
 
-static void outlet_closed(struct datagram_socket *sock)
+static void outlets_closed(struct outlets *outlets)
 {
-	struct outlet *o = sock->owner;
-	struct association *a = o->association;
-
-	free(o);
-	if (--a->closing == 0)
-		free(a);
-}
-
-static void close_outlets(struct association *a)
-{
-	for (struct outlet *o = a->outlets, *next; o; o = next) {
-		next = o->next;
-		a->closing++;
-		ports_remove(a->worker->number, is_v6(&o->sock), o->sock.port);
-		datagram_close(&o->sock, outlet_closed);
-	}
-	if (a->n_outlets > OUTLETS_FREE)
-		a->worker->n_associations -= a->n_outlets - OUTLETS_FREE;
+	free((char *)outlets - offsetof(struct association, outlets));
 }
 
 void associate_close(struct association *a)
@@ -929,7 +789,6 @@ void associate_close(struct association *a)
 	remotes_fini(&a->remotes);
 	remotes_fini(&a->unasked);
 	free(a->fragments.buf);
-	close_outlets(a);
-	if (a->closing == 0)
+	if (!outlets_close(&a->outlets, outlets_closed))
 		free(a);
 }
