@@ -168,8 +168,12 @@ def test_a_port_serves_many_destinations(tabi, both):
         for _ in range(20):
             for port in (7000, 7001):
                 stack.enter_context(socks.open5(PROXY, FAR, port))
+        both[4].wait_accepted(20)
+        more.wait_accepted(20)
+        taken = {peer[1] for peer in both[4].peers + more.peers}
+        first = next(n for n in range(40000, 50000, 4) if not taken & set(range(n, n + 4)))
         with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as f:
-            f.write("40000 40003")
+            f.write(f"{first} {first + 3}")
         opened = 0
         for port in (7000, 7001):
             for _ in range(4):
@@ -186,7 +190,7 @@ def test_a_port_serves_many_destinations(tabi, both):
                 opened += 1
         both[4].wait_accepted(24)
         more.wait_accepted(24)
-        ports = [peer[1] for peer in both[4].peers + more.peers if 40000 <= peer[1] <= 40003]
+        ports = [peer[1] for peer in both[4].peers + more.peers if first <= peer[1] <= first + 3]
         assert len(ports) == 8 and len(set(ports)) == 4
         # And when there is really none left, that is told.
         sock = stack.enter_context(socket.socket())
