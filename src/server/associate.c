@@ -84,16 +84,15 @@ static bool is_group(const struct ip *ip)
 	return (ip_own_classes(ip) & IP_MULTICAST) != 0;
 }
 
-/* What the rules grant of the way to a remote. */
-struct grant {
-	enum udp_filter filter;
-	struct datagram_way way; /* of a group */
-	bool no_way;             /* the interface is not there */
-	uint16_t rate;           /* its number in struct rates */
-	const struct policy_proxy *via;
-	bool forward; /* the client's credentials, to the last proxy of `via` */
-	const struct policy_egress *egress;
-};
+static struct grant grant_of(const struct decision *d)
+{
+	return (struct grant){
+	    .filter = (uint8_t)d->filter,
+	    .via = d->via,
+	    .forward = d->forward_credentials,
+	    .egress = d->egress,
+	};
+}
 
 /* May it be sent to, and how? */
 static bool judge(struct association *a, const char *name, const struct ip *ip, uint16_t port,
@@ -101,12 +100,7 @@ static bool judge(struct association *a, const char *name, const struct ip *ip, 
 {
 	struct decision d = decide(a, name, ip, port, true);
 
-	*ret_grant = (struct grant){
-	    .filter = d.filter,
-	    .via = d.via,
-	    .forward = d.forward_credentials,
-	    .egress = d.egress,
-	};
+	*ret_grant = grant_of(&d);
 	if (d.verdict != VERDICT_ALLOW || !rates_number(&a->rates, &d, now_of(a), &ret_grant->rate))
 		return false;
 	if (is_group(ip))
@@ -121,7 +115,7 @@ static struct remote *judged_remote(struct association *a, const struct ip *ip, 
 {
 	struct remote *r = remotes_find(&a->remotes, ip, port);
 	uint64_t now = now_of(a);
-	struct grant grant = {0};
+	struct grant grant;
 
 	if (r && now < r->until)
 		return r;
@@ -129,15 +123,10 @@ static struct remote *judged_remote(struct association *a, const struct ip *ip, 
 	if (!r)
 		return NULL;
 	r->allowed = judge(a, NULL, ip, port, &grant);
-	r->no_way = grant.no_way;
-	r->until = now + (r->no_way ? FAILED_MS : JUDGED_MS);
+	r->until = now + (grant.no_way ? FAILED_MS : JUDGED_MS);
 	if (r->allowed) {
-		r->filter = (uint8_t)grant.filter;
-		r->way = grant.way;
-		r->egress = grant.egress;
-		r->granted = grant.rate;
-		r->via = grant.via;
-		r->forward = grant.forward;
+		r->filter = grant.filter;
+		r->grant = grant;
 	}
 	return r;
 }
@@ -179,13 +168,14 @@ static bool is_relay(struct remote *r)
 }
 
 /* From here, directly. Returns 0 or -errno; it is counted. */
-static int send_directly(struct association *a, struct remote *r, const void *data, size_t len)
+static int send_directly(struct association *a, const struct remote *r, const struct grant *grant,
+    const void *data, size_t len)
 {
 	struct datagram_socket *sock;
-	int err = outlets_get(&a->outlets, &r->ip, r->egress, &sock);
+	int err = outlets_get(&a->outlets, &r->ip, grant->egress, &sock);
 
 	if (!err && is_group(&r->ip))
-		err = datagram_send_group(sock, data, len, &r->ip, r->port, &r->way);
+		err = datagram_send_group(sock, data, len, &r->ip, r->port, &grant->way);
 	else if (!err)
 		err = datagram_post(sock, &a->to_remote, NULL, 0, data, len, &r->ip, r->port);
 	if (err) {
@@ -198,29 +188,43 @@ static int send_directly(struct association *a, struct remote *r, const void *da
 	return 0;
 }
 
-/* To a remote that may be sent to, at the rate that is set there. Returns 0 or -errno; it is
- * counted. */
-static int send_out(struct association *a, struct remote *r, const void *data, size_t len)
+static void send_via(struct association *a, const struct grant *grant, const struct addr *to,
+    const void *data, size_t len)
 {
-	struct udpvia_way way;
+	const struct udpvia_way way = {
+	    .group = grant->via, .forward = grant->forward, .egress = grant->egress};
+
+	udpvias_send(&a->vias, &way, to, data, len);
+}
+
+/* To a remote that may be sent to, as its address or its name is granted. Returns 0 or -errno; it
+ * is counted. */
+static int send_out(struct association *a, struct remote *r, const struct grant *grant,
+    const void *data, size_t len)
+{
 	struct addr to;
 
+	if (grant->no_way) {
+		a->counts.dropped[DROP_INTERFACE]++;
+		return 0;
+	}
 	if (is_relay(r)) {
 		a->counts.dropped[DROP_DENIED]++;
 		return 0;
 	}
-	if (!rates_take(&a->rates, r->rate, RATE_UP, len, now_of(a))) {
+	if (!rates_take(&a->rates, grant->rate, RATE_UP, len, now_of(a))) {
 		a->counts.dropped[DROP_RATE]++;
 		return 0;
 	}
 	/* Before it is sent: the answer may be there at once. */
+	r->via = grant->via;
+	r->rate = grant->rate;
 	r->sent = true;
 	r->used = now_of(a);
-	if (!r->via)
-		return send_directly(a, r, data, len);
+	if (!grant->via)
+		return send_directly(a, r, grant, data, len);
 	to = addr_from_ip(&r->ip, r->port);
-	way = (struct udpvia_way){.group = r->via, .forward = r->forward, .egress = r->egress};
-	udpvias_send(&a->vias, &way, &to, data, len);
+	send_via(a, grant, &to, data, len);
 	return 0;
 }
 
@@ -233,13 +237,9 @@ static void to_address(
 		a->counts.dropped[DROP_FULL]++;
 	} else if (!r->allowed) {
 		a->counts.dropped[DROP_DENIED]++;
-	} else if (r->no_way) {
-		a->counts.dropped[DROP_INTERFACE]++;
-	} else {
-		r->rate = r->granted;
+	} else if (send_out(a, r, &r->grant, data, len) == -ENODEV) {
 		/* It may be there again, as another. */
-		if (send_out(a, r, data, len) == -ENODEV)
-			r->until = 0;
+		r->until = 0;
 	}
 }
 
@@ -249,16 +249,14 @@ static void to_address(
 static void send_name(struct association *a, struct name *name, const void *data, size_t len)
 {
 	struct addr to = {.kind = ADDR_NAME, .port = name->port, .name_len = name->len};
-	const struct udpvia_way way = {
-	    .group = name->via, .forward = name->forward, .egress = name->egress};
 
-	if (!rates_take(&a->rates, name->rate, RATE_UP, len, now_of(a))) {
+	if (!rates_take(&a->rates, name->grant.rate, RATE_UP, len, now_of(a))) {
 		a->counts.dropped[DROP_RATE]++;
 		return;
 	}
 	memcpy(to.name, name->text, (size_t)name->len + 1);
 	name->sent = true;
-	udpvias_send(&a->vias, &way, &to, data, len);
+	send_via(a, &name->grant, &to, data, len);
 }
 
 /* The name may go where its address may not, so the verdict on the address is not looked at. */
@@ -271,18 +269,13 @@ static void send_to_name(struct association *a, struct name *name, const void *d
 		return;
 	}
 	r = remotes_get(&a->remotes, &name->ip, name->port, now_of(a), old_of(a));
-	if (!r || name->no_way) {
-		a->counts.dropped[r ? DROP_INTERFACE : DROP_FULL]++;
+	if (!r) {
+		a->counts.dropped[DROP_FULL]++;
 		return;
 	}
-	if (r->filter < name->filter)
-		r->filter = name->filter;
-	r->way = name->way;
-	r->egress = name->egress;
-	r->rate = name->rate;
-	r->via = name->via;
-	r->forward = name->forward;
-	if (send_out(a, r, data, len) == -ENODEV)
+	if (r->filter < name->grant.filter)
+		r->filter = name->grant.filter;
+	if (send_out(a, r, &name->grant, data, len) == -ENODEV)
 		name->until = 0;
 }
 
@@ -324,17 +317,11 @@ static void choose_address(
 			continue;
 		name->usable = true;
 		name->ip = answer->ip[i];
-		name->filter = (uint8_t)grant.filter;
-		name->way = grant.way;
-		name->egress = grant.egress;
-		name->no_way = grant.no_way;
-		name->rate = grant.rate;
-		name->via = grant.via;
-		name->forward = grant.forward;
+		name->grant = grant;
 		if (same || !had)
 			break;
 	}
-	name->until = now_of(a) + (name->usable && !name->no_way ? JUDGED_MS : FAILED_MS);
+	name->until = now_of(a) + (name->usable && !name->grant.no_way ? JUDGED_MS : FAILED_MS);
 	name->resolving = false;
 }
 
@@ -351,14 +338,10 @@ static void on_resolved(struct resolve_wait *wait, const struct resolve_answer *
 /* The rules let it go to a proxy as a name, and are asked about no address. */
 static void leave_to_proxy(struct association *a, struct name *name, const struct decision *d)
 {
+	name->grant = grant_of(d);
 	name->denied = !policy_proxy_has_udp(d->via);
 	name->usable = name->named =
-	    !name->denied && rates_number(&a->rates, d, now_of(a), &name->rate);
-	name->no_way = false;
-	name->via = d->via;
-	name->egress = d->egress;
-	name->forward = d->forward_credentials;
-	name->filter = (uint8_t)d->filter;
+	    !name->denied && rates_number(&a->rates, d, now_of(a), &name->grant.rate);
 	name->until = now_of(a) + (name->usable ? JUDGED_MS : FAILED_MS);
 	if (name->usable && !a->session->rule)
 		a->session->rule = d->rule;
@@ -559,7 +542,7 @@ static bool may_speak(struct association *a, const struct policy_proxy *via,
 	name = via ? names_find_speaker(&a->names, via, from) : NULL;
 	if (!name)
 		return false;
-	*ret_rate = name->rate;
+	*ret_rate = name->grant.rate;
 	if (from->kind == ADDR_IP && from->port == name->port) {
 		name->answered = true;
 		name->ip = from->ip;

@@ -40,7 +40,7 @@ static bool may_be(const struct name *n, const struct addr *from)
 		return n->port == from->port && n->len == from->name_len &&
 		       memcmp(n->text, from->name, n->len) == 0;
 	return n->port == from->port ||
-	       (n->filter >= FILTER_ADDRESS && n->answered && ip_equal(&n->ip, &from->ip));
+	       (n->grant.filter >= FILTER_ADDRESS && n->answered && ip_equal(&n->ip, &from->ip));
 }
 
 struct name *names_find_speaker(
@@ -49,7 +49,7 @@ struct name *names_find_speaker(
 	for (size_t i = 0; i < all->n; i++) {
 		struct name *n = all->list[i];
 
-		if (n->named && n->sent && n->via == via && may_be(n, from))
+		if (n->named && n->sent && n->grant.via == via && may_be(n, from))
 			return n;
 	}
 	return NULL;

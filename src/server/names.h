@@ -9,11 +9,10 @@
 #ifndef TABI_SERVER_NAMES_H
 #define TABI_SERVER_NAMES_H
 
-#include "net/datagram.h"
 #include "net/resolve.h"
-#include "policy/decide.h"
 #include "proto/addr.h"
 #include "proto/socks5.h"
+#include "server/grant.h"
 
 #define NAMES_MAX 32
 /* Waiting for one name, and in bytes for all of an association together. */
@@ -33,19 +32,14 @@ struct name {
 	struct names *all;
 	bool resolving;
 	bool denied; /* without `usable`: by the policy */
-	bool no_way; /* with `usable`: it is a group whose interface is not there */
 	bool usable; /* `ip` is where it goes, as long as `until` lies ahead */
-	/* With `usable`, through proxies: */
-	const struct policy_proxy *via; /* NULL: directly */
-	bool forward;                   /* with the client's credentials */
-	bool named; /* as a name: `ip` is who answered last, if anybody has (`answered`) */
+	/* With `usable`, it goes through proxies as a name: `ip` is who answered last, if anybody
+	 * has (`answered`). */
+	bool named;
 	bool sent, answered;
-	uint8_t filter;                     /* enum udp_filter that the rule for it grants */
-	struct datagram_way way;            /* where it is a group */
-	const struct policy_egress *egress; /* from where it is sent to; NULL: any */
-	uint16_t rate;                      /* its number in struct rates */
-	uint64_t until; /* loop time; without `usable`, how long it is not asked for again */
-	uint64_t used;  /* loop time */
+	struct grant grant; /* with `usable` */
+	uint64_t until;     /* loop time; without `usable`, how long it is not asked for again */
+	uint64_t used;      /* loop time */
 	struct ip ip;
 	uint16_t port;
 	uint8_t len;

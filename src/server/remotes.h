@@ -11,9 +11,8 @@
 #ifndef TABI_SERVER_REMOTES_H
 #define TABI_SERVER_REMOTES_H
 
-#include "net/datagram.h"
-#include "policy/decide.h"
 #include "proto/addr.h"
+#include "server/grant.h"
 
 #define REMOTE_WAYS 8
 #define REMOTES_MAX 1024
@@ -24,16 +23,15 @@ struct remote {
 	bool known;     /* the entry is in use */
 	bool allowed;   /* the verdict, while `until` lies ahead */
 	bool sent;      /* something was sent there */
-	bool no_way;    /* it is a group, and the interface that leads there is not there */
 	bool relay;     /* it is a relay of ours, as of `generation` */
 	uint8_t filter; /* enum udp_filter, the widest that a rule granted when sending there */
-	bool forward;   /* of `via`: with the client's credentials */
-	struct datagram_way way;            /* of a group */
-	const struct policy_proxy *via;     /* which way it is sent to, and heard; NULL: directly */
-	const struct policy_egress *egress; /* from where it is sent to; NULL: any */
-	/* Numbers in struct rates: what the verdict grants, and what the newest datagram passed by.
-	 */
-	uint16_t granted, rate;
+	/* With `allowed`: what the verdict on the address grants. A name that leads here has a
+	 * grant of its own. */
+	struct grant grant;
+	/* Of the newest datagram, whichever grant it had: the way on which answers come, and the
+	 * number in struct rates. */
+	const struct policy_proxy *via;
+	uint16_t rate;
 	uint32_t generation;
 	uint64_t until;  /* loop time until which the verdict holds; 0: none was asked for */
 	uint64_t used;   /* loop time */

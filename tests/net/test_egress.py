@@ -529,6 +529,21 @@ def test_udp_each_rule_its_own(tabi, addresses, dns_server, echo):
     assert program.wait_session(command="udp")["egress"] == f"{THIRD},{OTHER}"
 
 
+def test_udp_name_and_its_address(tabi, addresses, dns_server, echo):
+    """Two verdicts about one place: what goes to the name leaves as the rule for the name says, and
+    what goes to the address as that for the address does, in whatever order."""
+    dns_server({"four.test": [FAR]})
+    remote = echo(FAR)
+    program = tabi(config(f"allow to four.test egress {OTHER}", f"allow to {FAR} egress {THIRD}"))
+    with udp.Association() as one:
+        for host in (FAR, b"four.test", FAR, FAR, b"four.test", b"four.test", FAR):
+            assert one.ask(host, 7000, b"x") == (FAR, 7000)
+    assert [sender[0] for _, sender in remote.seen] == [
+        THIRD, OTHER, THIRD, THIRD, OTHER, OTHER, THIRD
+    ]  # fmt: skip
+    assert program.wait_session(command="udp")["packets-down"] == "7"
+
+
 def test_udp_has_one_address_of_a_pool(tabi, pools, echo):
     four, six, other = echo(FAR), echo(FAR6), echo(FAR, 7001)
     tabi(config(f"allow all egress pool {POOL},{POOL6}"))

@@ -246,6 +246,24 @@ def test_some_directly(tabi, echo, dns_server):
         assert other.wait_session(command="udp")["packets-up"] == "2"
 
 
+def test_name_and_its_address(tabi, echo, dns_server):
+    """Two verdicts about one place: the name goes through the proxy, the address does not, in
+    whatever order."""
+    dns_server({"far.example": ["127.0.0.2"]})
+    remote = echo("127.0.0.2", 7000)
+    other = tabi(back(1081))
+    first = tabi(front("proxy up socks5h://127.0.0.1:1081",
+                       rules="deny to 192.0.2.0/24\nallow to far.example via up\nallow all\n"))
+    client = udp.Association(PROXY)
+    order = ("127.0.0.2", b"far.example", "127.0.0.2", b"far.example", b"far.example", "127.0.0.2")
+    for host in order:
+        assert client.ask(host, 7000, b"x") == ("127.0.0.2", 7000)
+    senders = [sender for _, sender in remote.seen]
+    assert [s == senders[0] for s in senders] == [isinstance(host, str) for host in order]
+    assert end(first, client)["packets-down"] == "6"
+    assert other.wait_session(command="udp")["packets-up"] == "3"
+
+
 def test_datagrams_do_not_go_around_the_proxy(tabi, echo, dns_server):
     """Where there is no proxy just now, none that a rule with `via` allows is sent at all, and a
     name is not even looked up."""
