@@ -9,8 +9,11 @@
 /* Little enough that a slow line brings the beginning soon, enough that the frame's overhead is a
  * few per mille. */
 #define SLICE_MAX ((size_t)32 * 1024)
-/* So many reads in one call: frames may be empty, and a proxy may send nothing else. */
+/* So many reads in one call: frames may be empty, and a proxy may send nothing else. As long as the
+ * layer below holds bytes there are more, for the socket does not tell of those: enough for any
+ * frame. */
 #define READS_MAX 4
+#define READS_OF_HELD_MAX GSS_FRAME_MAX
 
 struct protection {
 	struct layer layer; /* first */
@@ -115,6 +118,11 @@ static void drop_plain(struct protection *p)
 	p->plain_at = p->plain_end = 0;
 }
 
+static bool may_read(const struct protection *p, int reads)
+{
+	return reads < READS_MAX || (reads < READS_OF_HELD_MAX && layer_holds(p->layer.below));
+}
+
 static long protection_receive(struct layer *layer, void *data, size_t cap)
 {
 	struct protection *p = (struct protection *)layer;
@@ -129,7 +137,7 @@ static long protection_receive(struct layer *layer, void *data, size_t cap)
 		drop_plain(p);
 		rc = open_frame(p);
 		if (rc == 0)
-			rc = reads++ < READS_MAX ? read_more(p) : TABI_IO_READ;
+			rc = may_read(p, reads++) ? read_more(p) : TABI_IO_READ;
 		if (rc <= 0)
 			return rc;
 	}
@@ -138,6 +146,17 @@ static long protection_receive(struct layer *layer, void *data, size_t cap)
 	memcpy(data, p->in + p->plain_at, n);
 	p->plain_at += n;
 	return (long)n;
+}
+
+/* The beginning of a frame is not enough. */
+static bool protection_holds(const struct layer *layer)
+{
+	const struct protection *p = (const struct protection *)layer;
+	struct wire_reader r = wire_reader_of(p->in + p->plain_end, p->in_len - p->plain_end);
+	struct gss_frame f;
+
+	return p->plain_at < p->plain_end || gss_frame_read(&r, GSS_FRAME_DATA, &f) != WIRE_MORE ||
+	       layer_holds(layer->below);
 }
 
 /* ---- the rest ---- */
@@ -160,6 +179,7 @@ static void protection_free(struct layer *layer)
 static const struct layer_ops protection_ops = {.send = protection_send,
     .receive = protection_receive,
     .end = protection_end,
+    .holds = protection_holds,
     .free = protection_free,
     .code = TABI_E_GSS};
 

@@ -101,6 +101,7 @@ struct hooked {
 	const struct tabi_tls *tls;
 	void *session;
 	bool ended;
+	bool dry; /* the session has said that it waits for the socket */
 };
 
 static int hooked_handshake(struct layer *layer)
@@ -120,8 +121,15 @@ static long hooked_send(struct layer *layer, const void *data, size_t len)
 static long hooked_receive(struct layer *layer, void *data, size_t cap)
 {
 	struct hooked *h = (struct hooked *)layer;
+	const long n = h->tls->receive(h->session, data, cap);
 
-	return h->tls->receive(h->session, data, cap);
+	h->dry = n <= 0;
+	return n;
+}
+
+static bool hooked_holds(const struct layer *layer)
+{
+	return !((const struct hooked *)layer)->dry;
 }
 
 static int hooked_end(struct layer *layer)
@@ -141,6 +149,7 @@ static const struct layer_ops hooked_ops = {.handshake = hooked_handshake,
     .send = hooked_send,
     .receive = hooked_receive,
     .end = hooked_end,
+    .holds = hooked_holds,
     .free = hooked_free,
     .code = TABI_E_TLS};
 

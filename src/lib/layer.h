@@ -24,6 +24,9 @@ struct layer_ops {
 	/* Tells the peer that no more will be sent. Returns 1 when that is with the kernel, else of
 	 * enum tabi_io. */
 	int (*end)(struct layer *layer);
+	/* Has it, or one below, bytes that the socket does not show any more: would receive() bring
+	 * something without it? Of a layer that cannot know, true is the answer. NULL: never. */
+	bool (*holds)(const struct layer *layer);
 	/* Wipes and frees this one alone. */
 	void (*free)(struct layer *layer);
 	int code; /* of its failures: enum tabi_code */
@@ -60,6 +63,11 @@ static inline long layer_send(struct layer *layer, const void *data, size_t len)
 static inline long layer_receive(struct layer *layer, void *data, size_t cap)
 {
 	return layer->ops->receive(layer, data, cap);
+}
+
+static inline bool layer_holds(const struct layer *layer)
+{
+	return layer->ops->holds && layer->ops->holds(layer);
 }
 
 /* Through this layer and all those below, down to the socket. As `end` above. */

@@ -16,7 +16,8 @@
 #define CIPHERS_1_2 "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
 
 /* How often one call reads, twice for a record: OpenSSL goes on for as long as it gets what is no
- * data, and a proxy may send nothing else. */
+ * data, and a proxy may send nothing else. What the layer below holds is read nevertheless, for the
+ * socket does not tell of it. */
 #define READS_MAX 64
 
 /* ---- the library ---- */
@@ -52,6 +53,7 @@
 	F(SSL_get_error)                                                                           \
 	F(SSL_get_verify_result)                                                                   \
 	F(SSL_new)                                                                                 \
+	F(SSL_pending)                                                                             \
 	F(SSL_read_ex)                                                                             \
 	F(SSL_set1_host)                                                                           \
 	F(SSL_set_bio)                                                                             \
@@ -149,7 +151,7 @@ static int below_read(BIO *bio, char *buf, int size)
 {
 	struct tls *t = lib.BIO_get_data(bio);
 
-	if (t->reads++ == READS_MAX)
+	if (t->reads++ >= READS_MAX && !layer_holds(t->layer.below))
 		return result_of(bio, t, TABI_IO_READ);
 	return result_of(bio, t, layer_receive(t->layer.below, buf, (size_t)size));
 }
@@ -187,8 +189,10 @@ static const char *why_it_failed(const struct tls *t)
 	return reason();
 }
 
-/* Of a call that returned `rc` <= 0. Whichever way the layer below has to wait is how we do. */
-static int outcome(struct tls *t, int rc)
+/* Of a call that returned `rc` <= 0. Whichever way the layer below has to wait is how we do. The
+ * thread's list of errors is the program's too: what is ours does not stay there, for
+ * SSL_get_error() of another session would take it for its own. */
+static int outcome_of(struct tls *t, int rc)
 {
 	switch (lib.SSL_get_error(t->ssl, rc)) {
 	case SSL_ERROR_WANT_READ:
@@ -200,6 +204,14 @@ static int outcome(struct tls *t, int rc)
 		t->layer.why = why_it_failed(t);
 		return TABI_IO_BROKEN;
 	}
+}
+
+static int outcome(struct tls *t, int rc)
+{
+	const int result = outcome_of(t, rc);
+
+	lib.ERR_clear_error();
+	return result;
 }
 
 /* A call into OpenSSL. */
@@ -252,6 +264,13 @@ static long tls_receive(struct layer *layer, void *data, size_t cap)
 	begin(t);
 	rc = lib.SSL_read_ex(t->ssl, data, cap, &n);
 	return rc == 1 ? (long)n : outcome(t, rc);
+}
+
+static bool tls_holds(const struct layer *layer)
+{
+	const struct tls *t = (const struct tls *)layer;
+
+	return lib.SSL_pending(t->ssl) > 0 || layer_holds(layer->below);
 }
 
 static int tls_end(struct layer *layer)
@@ -337,11 +356,13 @@ struct layer *tls_layer_new(
 	    .send = tls_send,
 	    .receive = tls_receive,
 	    .end = tls_end,
+	    .holds = tls_holds,
 	    .free = tls_free,
 	    .code = TABI_E_TLS};
 	SSL_CTX *ctx = new_context(ca, ret_why);
 	struct tls *t = ctx ? calloc(1, sizeof(*t)) : NULL;
 
+	lib.ERR_clear_error();
 	if (!ctx)
 		return NULL;
 	*ret_why = "out of memory";
