@@ -75,7 +75,8 @@ int os_wait(struct os_wait *waits, int n, int timeout);
  * A descriptor that is readable when one of those added to it is ready for what it was added for:
  * group_epoll.c, or
  * group_none.c for systems without, chosen by the build. TABI_NO_SOCKET where there is none; it is
- * closed by os_close(). One that is added has to be removed before it is closed.
+ * closed by os_close(). One that is added has to be removed before it is closed, unless the group
+ * is closed before.
  */
 tabi_socket os_group(void);
 int os_group_add(tabi_socket to, tabi_socket fd, int wanted);

@@ -106,14 +106,15 @@ static tabi_socket drop(struct race *r, int i)
 	return fd;
 }
 
+/* The group first, and nothing is taken out of it: in a child of fork() it is the parent's too. */
 void race_stop(struct race *r)
 {
-	for (int i = 0; i < r->begun; i++)
-		if (r->fds[i] != TABI_NO_SOCKET)
-			os_close(drop(r, i));
 	if (r->begun > 0 && r->group != TABI_NO_SOCKET)
 		os_close(r->group);
 	r->group = TABI_NO_SOCKET;
+	for (int i = 0; i < r->begun; i++)
+		if (r->fds[i] != TABI_NO_SOCKET)
+			os_close(drop(r, i));
 	r->begun = 0;
 }
 

@@ -233,6 +233,23 @@ static void one_descriptor_stands_for_all(void **state)
 	expect("begin0 close0 ");
 }
 
+/* A child of fork() that frees its copy must not take out of the group what its parent waits for:
+ * the group is the same. */
+static void stopping_takes_nothing_out_of_the_group(void **state)
+{
+	struct race r;
+	tabi_socket fd;
+
+	(void)state;
+	set(&r, "64");
+	group = 99;
+	race_start(&r);
+	now += 250;
+	assert_int_equal(race_step(&r, &fd), 0);
+	race_stop(&r);
+	expect("begin0 add0 begin1 add1 group-gone0 close0 close1 ");
+}
+
 static void without_it_they_are_looked_at_often(void **state)
 {
 	struct os_wait waits[RACE_MAX];
@@ -262,6 +279,7 @@ int main(void)
 	    cmocka_unit_test(a_failure_begins_the_next_at_once),
 	    cmocka_unit_test(nothing_can_be_begun),
 	    cmocka_unit_test(one_descriptor_stands_for_all),
+	    cmocka_unit_test(stopping_takes_nothing_out_of_the_group),
 	    cmocka_unit_test(without_it_they_are_looked_at_often),
 	};
 
