@@ -477,8 +477,8 @@ TABI_API long tabi_udp_unwrap(
 
 /* ---- The convenience: over the system's sockets ------------------------------------------------
  *
- * In all of it `proxies` may be NULL: then it is what TABI_PROXY, or else ALL_PROXY says in the
- * environment, and where neither is set it is an error: nothing is ever sent past the proxy.
+ * In all of it `proxies` may be NULL (not ""): then it is what TABI_PROXY, or else ALL_PROXY says
+ * in the environment, and where neither is set it is an error: nothing is ever sent past the proxy.
  *
  * What the system can only do by blocking is done on a thread that ends with it: looking names up
  * (getaddrinfo(); not where options.resolve is set) and the tickets of GSS-API. So the deadline
@@ -530,12 +530,13 @@ TABI_API unsigned tabi_dial_generation(const struct tabi_dial *dial);
  * GSS-API's protection, there is neither (TABI_NO_SOCKET, NULL), only the stream. */
 TABI_API tabi_socket tabi_dial_take(struct tabi_dial *dial);
 TABI_API void *tabi_dial_take_tls(struct tabi_dial *dial);
-/* The same with all that there may be between the socket and its bytes: below. NULL without memory
- * or where it is not through. */
+/* The same with all that there may be between the socket and its bytes: below. NULL without memory,
+ * where it is not through, and where the socket or a session was taken before. */
 TABI_API struct tabi_stream *tabi_dial_take_stream(struct tabi_dial *dial);
 
 /* tabi_bound() and tabi_listens_at() of it; and tabi_await_peer(), after which tabi_dial_step()
- * goes on, with no deadline but `timeout` (negative: none). */
+ * goes on, with no deadline but `timeout` (negative: none). It is called before anything is waited
+ * for: under protection the second answer may have been read with the first. */
 TABI_API void tabi_dial_bound(const struct tabi_dial *dial, struct tabi_address *ret_address);
 TABI_API void tabi_dial_listens_at(const struct tabi_dial *dial, struct tabi_address *ret_address);
 TABI_API int tabi_dial_await_peer(struct tabi_dial *dial, int timeout);
@@ -551,15 +552,16 @@ TABI_API struct tabi_stream *tabi_stream_open(const char *proxies, const char *h
 /*
  * Sends until all are taken or the time is over. Returns how many, at least 1 where `len` is; or
  * TABI_E_AGAIN where it would be none; or what tabi_stream_error() explains. What was not taken has
- * to be offered next, at any address and perhaps with more behind it.
+ * to be offered next, at any address and perhaps with more behind it. Where sending has failed
+ * there may still be something to receive: the peer's last words.
  */
 TABI_API long tabi_stream_send(
     struct tabi_stream *stream, const void *data, size_t len, int timeout);
 /* `cap` is not 0. Returns how many bytes came, 0 at the end of the stream, TABI_E_AGAIN, or another
  * error. */
 TABI_API long tabi_stream_recv(struct tabi_stream *stream, void *buf, size_t cap, int timeout);
-/* No more will be sent; reading goes on. Returns 0, TABI_E_AGAIN, TABI_E_UNSUPPORTED where
- * options.tls has no `end`, or another error. */
+/* No more will be sent, which would be TABI_E_STATE; reading goes on. Returns 0, TABI_E_AGAIN,
+ * TABI_E_UNSUPPORTED where options.tls has no `end`, or another error. */
 TABI_API int tabi_stream_end(struct tabi_stream *stream, int timeout);
 /* What to wait for after TABI_E_AGAIN, and only then: bytes may have been read and not asked for.
  * The events are those for which the last calls of each direction waited. Not for reading. */
@@ -582,7 +584,9 @@ TABI_API struct tabi_listener *tabi_listen(const char *proxies, const char *host
 /* Where the peer has to connect to. */
 TABI_API void tabi_listener_address(
     const struct tabi_listener *listener, struct tabi_address *ret_address);
-/* Readable when tabi_accept() need not wait long. Not for reading. */
+/* Readable when tabi_accept() need not wait long. Not for reading. With TLS or GSS-API's protection
+ * it is to be waited for after tabi_accept_stream() has said TABI_E_TIMEOUT, and only then: the
+ * answer may have been read already. */
 TABI_API tabi_socket tabi_listener_fd(const struct tabi_listener *listener);
 /*
  * Waits for the peer, at most `timeout` (negative: for ever). Returns a socket that blocks, the

@@ -117,16 +117,18 @@ void associations_close(struct associations *a)
 
 /* ---- while they last ---- */
 
+/* Of what a proxy says where it has nothing to say: it may say it for ever. */
+#define READS_MAX 16
+
 /* Whatever it says is not for us; its end is. Behind TLS the end of the socket does as well. */
 static bool has_ended(const struct tabi_dial *d)
 {
-	unsigned char nothing[64];
-	long n;
+	unsigned char nothing[1024];
+	long n = 1;
 
-	do
+	for (int i = 0; i < READS_MAX && n > 0; i++)
 		n = os_receive(tabi_dial_fd(d), nothing, sizeof(nothing));
-	while (n > 0);
-	return n != -EAGAIN;
+	return n <= 0 && n != -EAGAIN;
 }
 
 bool associations_have_ended(const struct associations *a)

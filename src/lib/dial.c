@@ -26,6 +26,8 @@
 #define TIMEOUT_DEFAULT 30000
 #define PATIENCE_DEFAULT 10000
 #define NEVER UINT64_MAX
+/* Of one without its password: a user of which every byte is %XX, a name, and what is around. */
+#define URL_TEXT_MAX (3 * 255 + 253 + 40)
 
 _Static_assert(GSSAPI_SAID_MAX <= sizeof(((struct tabi_dial *)0)->said), "a sentence of GSS-API");
 _Static_assert(TLS_SAID_MAX == GSSAPI_SAID_MAX, "either is kept in one place");
@@ -36,8 +38,9 @@ _Static_assert(LOOKUP_ADDRESSES_MAX <= RACE_MAX, "all of them can be tried");
 
 const char *dial_find_proxies(const char *proxies)
 {
-	if (!proxies)
-		proxies = getenv("TABI_PROXY");
+	if (proxies)
+		return *proxies ? proxies : NULL;
+	proxies = getenv("TABI_PROXY");
 	if (!proxies || !*proxies)
 		proxies = getenv("ALL_PROXY");
 	return proxies && *proxies ? proxies : NULL;
@@ -54,7 +57,7 @@ static uint64_t after(int milliseconds, int otherwise)
 static int ask_credentials(struct tabi_dial *d, struct tabi_error *e)
 {
 	struct tabi_credentials credentials;
-	char url[400];
+	char url[URL_TEXT_MAX];
 	int rc;
 
 	for (int hop = 0; d->options.credentials && hop < tabi_hops(d->machine); hop++) {
@@ -650,14 +653,19 @@ tabi_socket tabi_dial_take(struct tabi_dial *d)
 
 void *tabi_dial_take_tls(struct tabi_dial *d)
 {
+	void *session;
+
 	if (tabi_step(d->machine) != TABI_DONE || !layer_is_tls_alone(d->top))
 		return NULL;
-	return layer_take_tls(d->top);
+	session = layer_take_tls(d->top);
+	d->session_taken |= session != NULL;
+	return session;
 }
 
 struct tabi_stream *tabi_dial_take_stream(struct tabi_dial *d)
 {
-	struct tabi_stream *s = can_be_taken(d) ? stream_new(d->fd, d->top) : NULL;
+	const bool whole = can_be_taken(d) && !d->session_taken;
+	struct tabi_stream *s = whole ? stream_new(d->fd, d->top) : NULL;
 
 	if (!s)
 		return NULL;

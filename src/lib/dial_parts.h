@@ -30,6 +30,7 @@ struct tabi_dial {
 	int events;       /* while it is talking */
 	bool handshaking; /* the TLS at the top does not stand yet */
 	bool taken;
+	bool session_taken; /* a stream would be one without it */
 	struct job *job;
 	struct gsslogin *login; /* unless a job has it */
 	int protected_hop;      /* the last hop with which GSS-API's protection was agreed on; -1 */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "lib/stream.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,11 @@ struct tabi_stream {
 	tabi_socket fd;
 	struct layer *top;
 	int send_waits, recv_waits; /* enum tabi_events, of calls that have moved nothing */
-	int code;                   /* of its failure */
+	/* Of its failures: a direction that has failed stays failed, and the other one may well
+	 * have something yet. */
+	int send_code, recv_code;
+	int code;           /* the last one */
+	bool ending, ended; /* its end is to be told, and is told */
 };
 
 struct tabi_stream *stream_new(tabi_socket fd, struct layer *top)
@@ -39,9 +44,10 @@ static uint64_t end_of(int timeout)
 	return timeout < 0 ? UINT64_MAX : os_now() + (uint64_t)timeout;
 }
 
-/* What a layer said that moved nothing; notes in `*ret_waits` what it waits for. Returns 0 when it
+/* What a layer said that moved nothing; notes in `*ret_waits` what it waits for, or in `*ret_code`
+ * that it has failed. Returns 0 when it
  * may be tried again, TABI_E_AGAIN when there is no time for that, or another error. */
-static int wait_for(struct tabi_stream *s, long said, uint64_t end, int *ret_waits)
+static int wait_for(struct tabi_stream *s, long said, uint64_t end, int *ret_waits, int *ret_code)
 {
 	struct os_wait w = {.fd = s->fd};
 	const uint64_t now = os_now();
@@ -55,6 +61,7 @@ static int wait_for(struct tabi_stream *s, long said, uint64_t end, int *ret_wai
 		return os_wait(&w, 1, os_timeout(now, end)) < 0 ? TABI_E_IO : 0;
 	}
 	s->code = said == TABI_IO_END ? TABI_E_CLOSED : layer_at_fault(s->top)->ops->code;
+	*ret_code = s->code;
 	return s->code;
 }
 
@@ -62,7 +69,7 @@ long tabi_stream_send(struct tabi_stream *s, const void *data, size_t len, int t
 {
 	const uint64_t end = end_of(timeout);
 	size_t sent = 0;
-	int err = s->code;
+	int err = s->ending ? TABI_E_STATE : s->send_code;
 
 	while (err == 0 && sent < len) {
 		long n = layer_send(s->top, (const char *)data + sent, len - sent);
@@ -71,7 +78,7 @@ long tabi_stream_send(struct tabi_stream *s, const void *data, size_t len, int t
 		if (n > 0)
 			sent += (size_t)n;
 		else
-			err = wait_for(s, n, end, &s->send_waits);
+			err = wait_for(s, n, end, &s->send_waits, &s->send_code);
 	}
 	return err == 0 || (err == TABI_E_AGAIN && sent > 0) ? (long)sent : err;
 }
@@ -79,7 +86,7 @@ long tabi_stream_send(struct tabi_stream *s, const void *data, size_t len, int t
 long tabi_stream_recv(struct tabi_stream *s, void *buf, size_t cap, int timeout)
 {
 	const uint64_t end = end_of(timeout);
-	int err = s->code;
+	int err = s->recv_code;
 
 	while (err == 0) {
 		const long n = layer_receive(s->top, buf, cap);
@@ -87,7 +94,7 @@ long tabi_stream_recv(struct tabi_stream *s, void *buf, size_t cap, int timeout)
 		s->recv_waits = 0;
 		if (n >= 0)
 			return n;
-		err = wait_for(s, n, end, &s->recv_waits);
+		err = wait_for(s, n, end, &s->recv_waits, &s->recv_code);
 	}
 	return err;
 }
@@ -95,17 +102,21 @@ long tabi_stream_recv(struct tabi_stream *s, void *buf, size_t cap, int timeout)
 int tabi_stream_end(struct tabi_stream *s, int timeout)
 {
 	const uint64_t end = end_of(timeout);
-	int err = s->code;
+	int err = s->send_code;
 
 	if (!layer_can_end(s->top))
 		return TABI_E_UNSUPPORTED;
+	if (s->ended)
+		return 0;
+	s->ending = true;
 	while (err == 0) {
 		const int rc = layer_end(s->top);
 
 		s->send_waits = 0;
-		if (rc == 1)
+		s->ended = rc == 1;
+		if (s->ended)
 			return 0;
-		err = wait_for(s, rc, end, &s->send_waits);
+		err = wait_for(s, rc, end, &s->send_waits, &s->send_code);
 	}
 	return err;
 }
