@@ -233,6 +233,14 @@ void dial_give_up(struct tabi_dial *d, int code, int error_number, const char *s
 	tabi_give_up(d->machine, code, error_number);
 }
 
+/* Each takes two descriptors beside the thread. */
+void dial_has_no_job(struct tabi_dial *d, int code, int err)
+{
+	const bool full = err == -EMFILE || err == -ENFILE;
+
+	dial_give_up(d, code, -err, full ? "too many open files" : "no thread for it");
+}
+
 /* ---- names ---- */
 
 /* Those that are known without the system: returns how many, -1 where it has to be asked. */
@@ -275,7 +283,7 @@ static void look_up(struct tabi_dial *d, const char *host)
 	}
 	err = lookup_start(&d->job, host);
 	if (err < 0) {
-		dial_give_up(d, TABI_E_RESOLVE, -err, "no thread for it");
+		dial_has_no_job(d, TABI_E_RESOLVE, err);
 		return;
 	}
 	d->doing = LOOKING_UP;

@@ -102,7 +102,7 @@ void dial_begin_context(struct tabi_dial *d)
 	if (d->login)
 		err = gsslogin_begin(d->login, &d->job, token, len);
 	if (err < 0) {
-		dial_give_up(d, TABI_E_GSS, -err, "no thread for it");
+		dial_has_no_job(d, TABI_E_GSS, err);
 		return;
 	}
 	d->login = NULL;

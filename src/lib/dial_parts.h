@@ -44,6 +44,9 @@ struct tabi_dial {
 /* Fails for a reason of ours, with a library's sentence or "". */
 void dial_give_up(struct tabi_dial *d, int code, int error_number, const char *said);
 
+/* The same for want of a job (lib/job.h): `err` is why none could be begun. */
+void dial_has_no_job(struct tabi_dial *dial, int code, int err);
+
 /* What a layer said that moved nothing. Returns false where it has to wait. */
 bool dial_stopped(struct tabi_dial *d, long n);
 

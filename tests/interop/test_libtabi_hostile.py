@@ -12,7 +12,7 @@ import pytest
 
 HOST = "127.0.0.1"
 OK = b"\x05\x00\x00\x01" + bytes(6)
-AGAIN, STATE, IO, TLS = -16, -3, -6, -14
+AGAIN, STATE, RESOLVE, IO, TLS = -16, -3, -4, -6, -14
 
 
 @contextlib.contextmanager
@@ -104,6 +104,13 @@ def test_no_proxy_at_all_is_not_the_environments(libtabi):
     for name in ("TABI_PROXY", "ALL_PROXY"):
         done = libtabi.run(program, "asked", "", env={name: f"socks5://{HOST}"})
         assert done.returncode == 1 and b"no proxy was named" in done.stderr, done
+
+
+def test_too_many_open_files_are_called_that(libtabi):
+    """And not a name without an address alone, which would be looked for in the wrong place."""
+    done = libtabi.run(libtabi.build("tests/lib/hostile.c"), "full", "socks5://nowhere.test")
+    assert (done.returncode, done.stdout) == (1, f"{RESOLVE} 1\n".encode()), done
+    assert b"too many open files" in done.stderr
 
 
 def test_a_failure_of_tls_is_not_left_to_the_program(libtabi):

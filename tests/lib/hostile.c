@@ -8,15 +8,18 @@
  *      words     the peer's last words, after sending has failed
  *      ended     nothing is sent after the end, and there is no harm in trying
  *      asked     credentials are asked for a URL without a user alone: prints how often
+ *      full      a name is to be looked up without descriptors for that
  *      queue     a failure of TLS leaves nothing in OpenSSL's list of errors (of this thread)
  *      fork      a child of fork() frees its copy of a dial, and the parent gets its connection
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <tabi.h>
 #include <time.h>
@@ -124,6 +127,18 @@ static int asked(const char *proxy)
 	return 0;
 }
 
+static int full(const char *proxy)
+{
+	const struct rlimit few = {4, 4};
+	struct tabi_error error;
+
+	if (setrlimit(RLIMIT_NOFILE, &few) != 0 ||
+	    tabi_connect(proxy, HOST, 80, NULL, &error) != TABI_NO_SOCKET)
+		return 2;
+	printf("%d %d\n", error.code, error.error_number == EMFILE);
+	return fail(&error);
+}
+
 /* The library has opened it; its list is one for all who use it. */
 static int queue(const char *proxy)
 {
@@ -187,7 +202,7 @@ int main(int argc, char **argv)
 		const char *how;
 		int (*test)(const char *proxy);
 	} tests[] = {{"deadline", deadline}, {"words", words}, {"ended", ended}, {"asked", asked},
-	    {"queue", queue}, {"fork", fork_and_free}};
+	    {"full", full}, {"queue", queue}, {"fork", fork_and_free}};
 
 	alarm(50);
 	for (size_t i = 0; argc == 3 && i < sizeof(tests) / sizeof(tests[0]); i++)
