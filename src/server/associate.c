@@ -144,6 +144,13 @@ static enum drop drop_of(int err)
 	return err == -ENODEV ? DROP_INTERFACE : DROP_ERROR;
 }
 
+/* The kernel says one of these of an address that is no more ours, depending on its version. */
+static void note_unsent(struct association *a, int err)
+{
+	if (err == -EINVAL || err == -ENETUNREACH || err == -ENODEV || err == -EADDRNOTAVAIL)
+		outlets_doubt(&a->outlets);
+}
+
 /* It was counted as sent. */
 static void to_remote_unsent(struct datagram_poster *poster, size_t n, size_t bytes, int err)
 {
@@ -153,6 +160,7 @@ static void to_remote_unsent(struct datagram_poster *poster, size_t n, size_t by
 	a->counts.up -= n;
 	a->session->relay.end[RELAY_TARGET].sent -= bytes;
 	a->counts.dropped[drop_of(err)] += n;
+	note_unsent(a, err);
 }
 
 /* U28: is it a relay of ours? Asked again only when there are new ones. */
@@ -180,6 +188,7 @@ static int send_directly(struct association *a, const struct remote *r, const st
 		err = datagram_post(sock, &a->to_remote, NULL, 0, data, len, &r->ip, r->port);
 	if (err) {
 		a->counts.dropped[drop_of(err)]++;
+		note_unsent(a, err);
 		return err;
 	}
 	a->counts.up++;

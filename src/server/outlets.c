@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "net/sockaddr.h"
 #include "proto/err.h"
 #include "server/egress.h"
 #include "server/ports.h"
@@ -23,6 +24,7 @@ struct outlet {
 	struct outlet *next;
 	struct outlets *all;
 	const struct policy_egress *egress; /* NULL: the kernel's choice */
+	bool doubted;                       /* something could not leave from there */
 	struct datagram_socket sock;
 };
 
@@ -123,12 +125,70 @@ static int make(struct outlets *all, const struct ip *to, const struct policy_eg
 	return 0;
 }
 
+static void outlet_closed(struct datagram_socket *sock)
+{
+	struct outlet *o = sock->owner;
+	struct outlets *all = o->all;
+
+	free(o);
+	if (--all->closing == 0 && all->closed)
+		all->closed(all);
+}
+
+static void close_outlet(struct outlet *o)
+{
+	o->all->closing++;
+	ports_remove(o->all->worker->number, !is_v4(o), o->sock.port);
+	datagram_close(&o->sock, outlet_closed);
+}
+
+static uint64_t overflowed(const struct outlet *o)
+{
+	return datagram_overflowed(&o->sock) + o->sock.cut;
+}
+
+/* Before all is over. */
+static void give_up(struct outlet *o)
+{
+	struct outlets *all = o->all;
+	struct outlet **at = &all->first;
+
+	while (*at != o)
+		at = &(*at)->next;
+	*at = o->next;
+	if (--all->n >= OUTLETS_FREE)
+		all->worker->n_associations--;
+	all->overflowed += overflowed(o);
+	close_outlet(o);
+}
+
+/* Is the address still one of ours? An interface has others, and an egress that has gone is counted
+ * as that. */
+static bool is_gone(struct outlet *o)
+{
+	if (!o->doubted)
+		return false;
+	o->doubted = false;
+	return !ip_is_local(&o->sock.local);
+}
+
+void outlets_doubt(struct outlets *outlets)
+{
+	for (struct outlet *o = outlets->first; o; o = o->next)
+		o->doubted = o->egress != NULL;
+}
+
 int outlets_get(struct outlets *outlets, const struct ip *to, const struct policy_egress *egress,
     struct datagram_socket **ret_sock)
 {
 	struct outlet *o = find(outlets, to, egress);
-	int err = o ? 0 : make(outlets, to, egress, &o);
+	int err;
 
+	if (o && is_gone(o)) {
+		give_up(o);
+		o = NULL;
+	}
+	err = o ? 0 : make(outlets, to, egress, &o);
 	if (!err)
 		*ret_sock = &o->sock;
 	return err;
@@ -141,10 +201,10 @@ struct outlets *outlets_of(const struct datagram_socket *sock)
 
 uint64_t outlets_overflowed(const struct outlets *outlets)
 {
-	uint64_t n = 0;
+	uint64_t n = outlets->overflowed;
 
 	for (const struct outlet *o = outlets->first; o; o = o->next)
-		n += datagram_overflowed(&o->sock) + o->sock.cut;
+		n += overflowed(o);
 	return n;
 }
 
@@ -161,24 +221,12 @@ void outlets_log(const struct outlets *outlets, struct log_record *rec)
 		log_text(rec, "egress", text);
 }
 
-static void outlet_closed(struct datagram_socket *sock)
-{
-	struct outlet *o = sock->owner;
-	struct outlets *all = o->all;
-
-	free(o);
-	if (--all->closing == 0)
-		all->closed(all);
-}
-
 bool outlets_close(struct outlets *outlets, void (*closed)(struct outlets *outlets))
 {
 	outlets->closed = closed;
 	for (struct outlet *o = outlets->first, *next; o; o = next) {
 		next = o->next;
-		outlets->closing++;
-		ports_remove(outlets->worker->number, !is_v4(o), o->sock.port);
-		datagram_close(&o->sock, outlet_closed);
+		close_outlet(o);
 	}
 	if (outlets->n > OUTLETS_FREE)
 		outlets->worker->n_associations -= outlets->n - OUTLETS_FREE;

@@ -2,7 +2,9 @@
 /*
  * The sockets of a UDP association toward its remotes: one for each family, and one for each
  * address or interface that rules have it leave from (policy/egress.h). They are made when first
- * needed, stay as long as the association, and are never connected: remotes see one port.
+ * needed, stay as long as the association, and are never connected: remotes see one port. But where
+ * an address has gone from this host its socket goes too, and the next one leaves from where the
+ * egress leads then.
  */
 #ifndef TABI_SERVER_OUTLETS_H
 #define TABI_SERVER_OUTLETS_H
@@ -19,7 +21,8 @@ struct outlets {
 	struct worker *worker;
 	struct outlet *first; /* owned */
 	unsigned n;
-	unsigned closing; /* that the loop has not let go of */
+	unsigned closing;    /* that the loop has not let go of */
+	uint64_t overflowed; /* lost by those that have gone */
 	/* The latest egress that was not there, for IPv4 or not, and for how long that is
 	 * believed. */
 	const struct policy_egress *missing;
@@ -39,6 +42,10 @@ void outlets_init(struct outlets *outlets, struct session *session, datagram_fn 
  * ERR_EGRESS, ERR_EGRESS_FAMILY; -EMFILE where there are too many. */
 int outlets_get(struct outlets *outlets, const struct ip *to, const struct policy_egress *egress,
     struct datagram_socket **ret_sock);
+
+/* Something could not be sent, perhaps since its address has gone: looked at by the next
+ * outlets_get(). May come from inside any call that sends or closes. */
+void outlets_doubt(struct outlets *outlets);
 
 /* Whose it is. */
 struct outlets *outlets_of(const struct datagram_socket *sock);

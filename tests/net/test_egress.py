@@ -6,6 +6,7 @@ import ipaddress
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -614,6 +615,61 @@ def test_udp_by_interface(tabi, east):
             sock.sendto(b"y", sender)
             assert one.recv() == ((host, 7000), b"y")
         assert udp.is_quiet(wrong)
+
+
+def arrives_at(remote, client, data):
+    """Sends until it arrives; returns from where, and how many did not."""
+    lost = -1
+    remote.settimeout(0.2)
+
+    def sent():
+        nonlocal lost, sender
+        client.send(FAR, 7000, data)
+        lost += 1
+        with contextlib.suppress(TimeoutError):
+            got, sender = remote.recvfrom(100)
+            return got == data
+
+    sender = None
+    wait_until(sent)
+    return sender[0], lost
+
+
+def test_udp_at_an_interface_whose_address_changes(tabi, east):
+    """The association goes on from the other one."""
+    segment.ip("address", "add", "192.0.2.7/32", "dev", "east")
+    remote = east.socket(FAR, 7000)
+    program = tabi(config("allow all egress east"))
+    before = program.descriptors()
+    with udp.Association() as one:
+        assert arrives_at(remote, one, b"1") == (OWN, 0)
+        segment.ip("address", "del", f"{OWN}/24", "dev", "east")
+        sender, lost = arrives_at(remote, one, b"2")
+        assert sender == "192.0.2.7"
+    line = program.wait_session(command="udp")
+    assert (line["egress"], int(line["drop-error"])) == ("192.0.2.7", lost)
+    program.wait_descriptors(before)
+
+
+def test_udp_address_goes_and_comes(tabi, east):
+    """What is lost meanwhile is counted as what could not leave from there."""
+    remote = east.socket(FAR, 7000)
+    segment.ip("address", "add", "192.0.2.7/32", "dev", "east")
+    program = tabi(config("allow all egress 192.0.2.7"))
+    before = program.descriptors()
+    with udp.Association() as one:
+        assert arrives_at(remote, one, b"1") == ("192.0.2.7", 0)
+        segment.ip("address", "del", "192.0.2.7/32", "dev", "east")
+        for _ in range(20):
+            one.send(FAR, 7000, b"lost")
+            time.sleep(0.01)
+        assert udp.is_quiet(remote)
+        segment.ip("address", "add", "192.0.2.7/32", "dev", "east")
+        sender, lost = arrives_at(remote, one, b"2")
+        assert sender == "192.0.2.7"
+    line = program.wait_session(command="udp")
+    assert int(line["drop-egress"]) == 19 + lost and line["drop-error"] == "1"
+    program.wait_descriptors(before)
 
 
 def test_udp_many_egresses_in_one_association(tabi, addresses, echo):
