@@ -184,7 +184,7 @@ class BadSocks:
         elif self.has("no-half-close"):
             self._shutdown(source, socket.SHUT_RDWR)
             self._shutdown(sink, socket.SHUT_RDWR)
-        else:
+        elif not self.has("keeps-ends"):
             self._shutdown(sink, socket.SHUT_WR)
 
     @staticmethod

@@ -246,6 +246,16 @@ def test_never_hangs(bad, habit):
 
 
 @pytest.mark.once
+def test_end_that_never_reaches_the_target(bad):
+    """It goes on sending as fast as it can, and the check does not listen for ever."""
+    bad("keeps-ends")
+    began = time.monotonic()
+    (check,) = conform("-T", "1", "-o", "L14", URL, status=None)["checks"]
+    assert check["verdict"] == "fail" and check["seen"].startswith("no end came behind 268")
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.once
 def test_extra_byte_behind_the_reply(bad):
     """The target's first byte is none of the target's: nothing can be told of what lies behind."""
     bad("extra-byte")
