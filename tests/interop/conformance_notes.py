@@ -4,6 +4,8 @@
 By hand means: the bytes as they stand here were sent by a program of twenty lines that has nothing to do
 with tabi probe, and this is what came back. `>` is what was sent, `<` what came."""
 
+import conformance_notes_kept as kept
+
 HEAD = """\
 # What SOCKS servers and HTTP proxies do
 
@@ -21,12 +23,13 @@ exits may go to that loopback; by default an exit may not (`ExitPolicyRejectPriv
 Cells: **fail** is explained under the table. `n/a`: the server does not offer what the check is about. `?`: it could not be found
 out, here because it takes minutes and needs `--slow`. `+-`: sometimes one, sometimes the other.
 
-Not here, though Debian has them: `hpsockd`, Twisted's `twistd socks` (SOCKS4), `plink -D` (as `ssh -D`) and `stunnel4` (`protocol
-= socks`, inside TLS); the SOCKS entrances of `shadowsocks-libev`, `v2ray`, `trojan` and `i2pd`, which need a server of theirs
-behind them; `mitmproxy`, which is there to read what passes; `ocproxy` and `cntlm`, which lead into one VPN, or to one kind of
-proxy; and the web's proxies `squid`, `apache2`, `trafficserver`, `nghttp2-proxy`, `privoxy`, `ffproxy`, `ziproxy`. Nothing but
-this page would need them installed. `socat` and `redsocks` speak to proxies, and are none. 3proxy, gost, srelay and ss5 are no
-packages of Debian 12.
+`seen`: the columns with *each test* are of what `./test` installs, and it runs them again each time and compares. The others are of
+that day and that version, and stay until `conformance.py` is run where they are installed.
+
+Not here, though Debian has them: `hpsockd` and `v2ray`, whose many failures nobody has gone through by hand yet; `trojan`, whose
+SOCKS entrance leads to a server of its own; `i2pd` and `ocproxy`, which need a network of their own, I2P's or a VPN's; `mitmproxy`,
+which is there to read what passes; `cntlm`, which leads to one kind of proxy; and the web's proxies `apache2`, `trafficserver`, `nghttp2-proxy`, `ffproxy`, `ziproxy`. `socat` and `redsocks` speak to proxies, and are none.
+3proxy, gost, srelay and ss5 are no packages of Debian 12.
 """
 
 BEFORE = {
@@ -35,6 +38,9 @@ BEFORE = {
 
 `ncat` is not in this table: Debian's (7.93) has no SOCKS server. `ncat -l --proxy-type socks5` ends with "Invalid proxy type
 "socks5"; Ncat proxy server only supports "http"".
+
+`twistd socks` is asked by `socks4://`, as it has nothing else; `stunnel` is `protocol = socks`, asked by `socks5+tls://`; `plink -D` goes
+to the same sshd as `ssh -D`; `shadowsocks` is `ss-local` before `ss-server`.
 """,
     "http": """\
 ## HTTP: CONNECT
@@ -51,7 +57,7 @@ SURPRISES = """\
 ### The surprises
 
 What failed, by server. Each was done again by hand: the bytes below were sent by a small program of its own with plain sockets (`>`),
-and `<` is what came.
+and `<` is what came. Where only the kit saw it, that is said.
 """
 
 SOCKS_NOTES = {
@@ -377,6 +383,8 @@ HTTP_NOTES = {
     ],
 }
 
+SOCKS_NOTES.update(kept.SOCKS)
+HTTP_NOTES.update(kept.HTTP)
 NOTES = {"socks5": SOCKS_NOTES, "http": HTTP_NOTES}
 SOCKS_NOTES["microsocks, password"] = SOCKS_NOTES["microsocks"] + [
     (
