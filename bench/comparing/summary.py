@@ -62,10 +62,11 @@ class Results:
         middle = statistics.median(values) if values else 0
         return (max(values) - min(values)) / 2 / middle if middle else None
 
-    def ratio(self, measure, program, figure, *, to, of=None):
-        """Of medians: of `measure` on `program` to that of `of`, or the same, on `to`."""
+    def ratio(self, measure, program, figure, *, to, of=None, than=None):
+        """Of medians: of `measure` on `program` to that of `of`, or the same, on `to`; there of the
+        figure `than`, or the same."""
         above = self.median(measure, program, figure)
-        below = self.median(of or measure, to, figure)
+        below = self.median(of or measure, to, than or figure)
         return above / below if above is not None and below else None
 
     def measured(self, measure):
@@ -155,7 +156,7 @@ class Lines:
         wakeups = self.r.median("idle", "tabi", "wakeups")
         self.add("6", f"wake-ups per second with {n} idle, all processes", wakeups, "at most 1 per worker",
                  most=1.0)  # fmt: skip
-        beside = self.r.ratio("besideidle", "tabi", "cpu", of="rr64", to="tabi")
+        beside = self.r.ratio("besideidle", "tabi", "cpu", to="tabi", than="cpu_without")
         text = f"CPU per message with {n} idle beside, to that without"
         self.add("6", text, beside, "at most 1.05", most=1.05)
 
