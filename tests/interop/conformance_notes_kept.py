@@ -79,6 +79,78 @@ SOCKS = {
             "A user id or a name without end is read on: a million bytes later, `<` nothing for 3 seconds.",
         ),
     ],
+    "hpsockd": [
+        (
+            "T05 T06",
+            "What came with the request of SOCKS5 is lost: `> 05 01 00 01 7f 00 00 01 1f 40 early`, `< 05 00 ...`, nothing for 3 seconds, `> more`, "
+            "`< more`. Of 65,536 bytes sent with it 64,522 came back, of as many sent with the greeting as well 64,525. (The kit saw none of them.)",
+        ),
+        (
+            "F07",
+            "Of SOCKS4 it waits for the bytes behind it: `> 04 01 1f 40 7f 00 00 01 00 early`, `< 00 5a ...`, nothing for 3 seconds, `> more`, "
+            "`< earlymore`.",
+        ),
+        ("T07 L03 L04 L05 L14", _BOTH_END),
+        _RESETS,
+        (
+            "M04",
+            "Of 255 methods, 00 the first of them, none is good: `> 05 ff 00 01 02 ... fe`, `< 05 ff`. Of 127 it takes 00, though it be the last.",
+        ),
+        (
+            "M16 R23 R24 R25 R28",
+            "What it cannot read is waited on, for 15 minutes by its manual: a login that was not asked for (`> 01 01 a 01 b`), an address type 00 "
+            "or 02 (`> 05 01 00 02 7f 00 00 01 1f 40`), a name of no bytes (`> 05 01 00 03 00 1f 40`): `<` nothing for 3 seconds.",
+        ),
+        (
+            "R03",
+            "It knows no IPv6, which RFC 1928 wants: `> 05 01 00 04 00 ... 01 1f 40`, `< 05 08 00 01 00 00 00 00`, and `00 00` in a piece of its own.",
+        ),
+        (
+            "R29 R34",
+            "Names are C strings, and numbers are addresses: `127.0.0.1`, NUL, `.invalid` and `2130706433` are granted, `< 05 00 ...`, and "
+            "127.0.0.1 echoes. (`0x7f000001` gets 04.)",
+        ),
+        (
+            "R36 R40 F13",
+            "0.0.0.0 is the proxy's own host to Linux, in SOCKS5 and in SOCKS4 (`> 04 01 1f 40 00 00 00 00 00`, `< 00 5a ...`, and an echo), and it "
+            "connects to itself: `> 05 01 00 01 7f 00 00 01 04 38`, `< 05 00 ...`, `> 05 01 00`, `< 05 00`. The rule of this column says "
+            "nothing of destinations.",
+        ),
+        (
+            "B04 B05 B06 B09 B11",
+            "There is no second reply to BIND: `> 05 02 00 01 7f 00 00 01 00 00`, `< 05 00 00 01 7f 00 00 01 cf ed`, a peer connects to that port, "
+            "which closes behind it, `<` nothing for 8 seconds. What the peer says does not come; when the client says something, the "
+            "peer gets a reset. (B11, the peer by its name, as the kit saw it; and so is that with SOCKS4 the second reply comes, F23.)",
+        ),
+        (
+            "B07",
+            "Bytes between the first reply and the peer end it: `> early`, and 0.3 seconds later nobody listens at the port any more.",
+        ),
+        ("B12", "`> 05 02 00 01 ff ff ff ff 00 09`, `< 05 00 ...`: a port is opened for a peer that cannot be."),
+        (
+            "U04 U07 U08 U09 U10 U12 U13 U14 U15 U16 U17 U18 U19 U20 U21 U22 U23 U24 U25 U26 U27 U28 U30 U31 U32 U33 U34 U35 U37 U39 U40 U41",
+            "One cause: who does not say from which port the datagrams will come gets none. `> 05 03 00 01 00 00 00 00 00 00`, `< 05 00 ...`; a "
+            "datagram for 127.0.0.1:8001 arrived there, the echo was sent, and the client got nothing for 2 seconds, nor for its second "
+            "datagram. With the port named (`> 05 03 00 01 7f 00 00 01 1b 59`, and sent from port 7001) the echo came, and that of a "
+            "datagram to a name as well. The kit leaves the port open in all of these, as it may by RFC 1928; how hpsockd would do in them "
+            "with a port is not known.",
+        ),
+        (
+            "U06",
+            "An address that is not the client's is refused: `> 05 03 00 01 c0 00 02 4e 00 09`, `< 05 02 ...`, with a rule that lets "
+            "192.0.2.0/24 in too.",
+        ),
+        (
+            "F10 F11",
+            "An unknown command of SOCKS4 ends the connection without a reply: `> 04 03 1f 40 7f 00 00 01 00`, `> 04 ff ...`, `<` the end.",
+        ),
+        (
+            "X01 X02",
+            "Among the garbage was what ends it, and from then on nobody listens. By hand: 400 connections of 40 random bytes each, then `Connection "
+            "refused`; of nine kinds of garbage eight did no harm, and one, a greeting of a certain length, needs no second try. Which "
+            "one is not told here.",
+        ),
+    ],
     "shadowsocks": [
         (
             "T15 R13 R14 R15 R16 R17 R18",

@@ -231,6 +231,20 @@ access_log none
 cache deny all
 coredump_dir {dir}
 """
+HPSOCKD = """\
+daemon {{
+    name "hpsockd"; listen-address {{ 127.0.0.1; }}; port 1080;
+    directory "{dir}"; negotiate-file "negotiate"; user "nobody";
+}};
+logging {{ level 0; }};
+route {{ {{ default "lo"; }}; }};
+method-list {{
+    {{ number 0; name "noAuth"; internal; flags 0; }};
+    {{ number 254; name "v4"; internal; flags 0; }};
+}};
+client-method {{ {{ src {{ default; }}; method {{ "v4"; "noAuth"; }}; }}; }};
+client {{ permit {{ src {{ 127.0.0.0/8; }}; }}; }};
+"""
 PRIVOXY = """\
 confdir {dir}
 logdir {dir}
@@ -264,6 +278,18 @@ def plink(directory):
             "plink", "-ssh", "-batch", "-N", "-D", f"127.0.0.1:{PORT}", "-P", "2222",
             "-i", f"{directory}/user.ppk", "-l", getpass.getuser(),
             "-hostkey", fingerprint(f"{directory}/host.pub"), "127.0.0.1", port=PORT,
+        )  # fmt: skip
+        yield ""
+
+
+@contextlib.contextmanager
+def hpsockd(directory):
+    """It goes into the background, so the first process of its own takes all the others along."""
+    os.chmod(directory, 0o777)
+    with processes(directory) as p:
+        p.start(
+            "unshare", "--pid", "--fork", "--kill-child", "sh", "-c", 'hpsockd -c "$0" && sleep inf',
+            p.write("hpsockd.conf", HPSOCKD), port=PORT,
         )  # fmt: skip
         yield ""
 
@@ -324,6 +350,7 @@ SERVERS = {
     "tor": Server(tor, "tor", SOCKS | {"http": HTTP_PORT}),
     "twistd socks": Server(twistd_socks, "python3-twisted", SOCKS, "socks4"),
     "plink -D": Server(plink, "putty-tools", SOCKS),
+    "hpsockd": Server(hpsockd, "hpsockd", SOCKS, options=("--timeout", "1")),
     "shadowsocks": Server(shadowsocks, "shadowsocks-libev", SOCKS),
     "stunnel": Server(stunnel, "stunnel4", SOCKS, "socks5+tls", ("--insecure",), True),
     "ncat": Server(ncat, "ncat", HTTP),
