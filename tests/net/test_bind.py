@@ -68,6 +68,9 @@ def refuses(where, source=PEER):
         sock = come(where, source)
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        # It was listened when this began.
+        return False
     sock.close()
     return False
 

@@ -162,6 +162,13 @@ def chosen(group):
     return [i for i in ids if i in group or (i[0] == "H" and not PASSWORDS & {i} and "H" in group)]
 
 
+def conform_in_time(seconds, expected, *words):
+    """With more time where something else than expected came out: on a busy machine the servers of these
+    tests, which wait for it, may take longer than the proxies that they stand for."""
+    result = conform("-T", str(seconds), *words, status=None)
+    return result if expected(result) else conform("-T", "10", *words, status=None)
+
+
 def check_habit(result, want):
     assert failed(result) == want, [
         (c["id"], c["seen"]) for c in result["checks"] if c["verdict"] == "fail"
@@ -173,7 +180,12 @@ def check_habit(result, want):
 def test_bad_server(bad, habit):
     bad(habit)
     ids = set(chosen("H")) - LEFT_OUT
-    result = conform("-T", "2", "-o", ",".join(ids), URL, status=None)
+
+    def expected(result):
+        whole = habit != "" or set(verdicts(result).values()) == {"pass"}
+        return whole and failed(result) == HABITS[habit]
+
+    result = conform_in_time(2, expected, "-o", ",".join(ids), URL)
     check_habit(result, HABITS[habit])
     if habit == "":
         assert set(verdicts(result).values()) == {"pass"}
@@ -185,8 +197,9 @@ def test_bad_server(bad, habit):
 @pytest.mark.parametrize("habit", LOGIN_HABITS)
 def test_bad_login(bad, habit):
     bad(habit, login="alice:secret")
-    result = conform("-T", "1", "-o", ",".join(PASSWORDS), LOGIN, status=None)
-    check_habit(result, LOGIN_HABITS[habit] if habit != "connects-anyway" else set())
+    want = LOGIN_HABITS[habit] if habit != "connects-anyway" else set()
+    result = conform_in_time(1, lambda r: failed(r) == want, "-o", ",".join(PASSWORDS), LOGIN)
+    check_habit(result, want)
     expected = "not applicable" if habit == "connects-anyway" else "pass"
     assert expected in verdicts(result).values()
 
