@@ -26,7 +26,7 @@ out, here because it takes minutes and needs `--slow`. `+-`: sometimes one, some
 `seen`: the columns with *each test* are of what `./test` installs, and it runs them again each time and compares. The others are of
 that day and that version, and stay until `conformance.py` is run where they are installed.
 
-Not here, though Debian has them: `v2ray`, whose many failures nobody has gone through by hand yet; `trojan`, whose
+Not here, though Debian has them: `trojan`, whose
 SOCKS entrance leads to a server of its own; `i2pd` and `ocproxy`, which need a network of their own, I2P's or a VPN's; `mitmproxy`,
 which is there to read what passes; `cntlm`, which leads to one kind of proxy; and the web's proxies `apache2`, `trafficserver`, `nghttp2-proxy`, `ffproxy`, `ziproxy`. `socat` and `redsocks` speak to proxies, and are none.
 3proxy, gost, srelay and ss5 are no packages of Debian 12.
@@ -40,13 +40,14 @@ BEFORE = {
 "socks5"; Ncat proxy server only supports "http"".
 
 `twistd socks` is asked by `socks4://`, as it has nothing else; `stunnel` is `protocol = socks`, asked by `socks5+tls://`; `plink -D` goes
-to the same sshd as `ssh -D`; `shadowsocks` is `ss-local` before `ss-server`. `hpsockd` lets 127.0.0.0/8 in, and the kit waited for its answers one second, not five
-(`--timeout 1`), as so many never come.
+to the same sshd as `ssh -D`; `shadowsocks` is `ss-local` before `ss-server`. `hpsockd` lets 127.0.0.0/8 in, and is asked with
+`--timeout 1`, as so many answers never come; `v2ray` too. That leads straight out (`freedom`).
 """,
     "http": """\
 ## HTTP: CONNECT
 
-By `http://`, where nothing of SOCKS is asked. `ncat` is `ncat -l --proxy-type http`, `tor` its `HTTPTunnelPort`.
+By `http://`, where nothing of SOCKS is asked. `ncat` is `ncat -l --proxy-type http`, `tor` its `HTTPTunnelPort`, `v2ray` its inbound
+`http`, asked with `--timeout 1`.
 """,
 }
 

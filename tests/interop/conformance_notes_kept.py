@@ -229,9 +229,117 @@ SOCKS = {
         ),
         _RESETS,
     ],
+    "v2ray": [
+        (
+            "T15 R13 R14 R15 R16 R17 R18 F08 F09 F18 F20",
+            "Everything is granted before anybody was connected to, so there are no refusals, and an end behind the reply is all that tells of "
+            "one. A port where nobody listens: `> 05 01 00 01 7f 00 00 01 00 07`, `< 05 00 00 01 7f 00 00 01 04 38`, then `<` the end; a name "
+            "that does not exist, and SOCKS4 (`> 04 01 00 07 7f 00 00 01 00`, `< 00 5a 00 00 00 00 00 00`): the same.",
+        ),
+        (
+            "R31 R32 R33 R34 R35 R38 R39 F12",
+            "What is no target at all is granted as well, and then ends: a name of one dot, of two side by side, of 255 bytes, `2130706433` and "
+            "`0x7f000001`; 224.0.0.1; port 0.",
+        ),
+        (
+            "R36 R37 R40 F19",
+            "0.0.0.0 and `::` are the proxy's own host to Linux: `> 05 01 00 01 00 00 00 00 1f 40`, `< 05 00 ...`, and an echo; so is a name of no "
+            "bytes of SOCKS4 (`> 04 01 1f 40 00 00 00 01 00 00`, `< 00 5a ...`). It connects to itself: `> 05 01 00 01 7f 00 00 01 04 38`, "
+            "`< 05 00 ...`, `> 05 01 00`, `< 05 00`.",
+        ),
+        ("F13", "0.0.0.0 of SOCKS4 is waited on: `> 04 01 1f 40 00 00 00 00 00`, `<` nothing for 3 seconds."),
+        ("R05", "`> 05 01 00 03 03 ::1 1f 40`, `<` the end. (In brackets it is granted, and echoes.)"),
+        ("R11 R12", "BND is the address of the request's own connection, always: `< 05 00 00 01 7f 00 00 01 04 38`."),
+        (
+            "R23 R24",
+            "An unknown address type ends the connection, and no reply says why: `> 05 01 00 02 7f 00 00 01 1f 40`, `<` the end. (An unknown command "
+            "gets 07.)",
+        ),
+        (
+            "R26",
+            "The version of the request is not looked at: `> 04 01 00 01 7f 00 00 01 1f 40` behind a greeting of 5, `< 05 00 ...`, and an echo.",
+        ),
+        ("T07 L03 L04", _BOTH_END),
+        (
+            "L05 L06",
+            "The target's end reaches the client 1.0 seconds later, and then both ways are closed: what the client says behind it is lost. The kit "
+            "waited one second, so that it saw L06 now so, now so; with `--timeout 5` it passes.",
+        ),
+        (
+            "L14",
+            "The client's end is not passed on as long as the target sends: 9 seconds behind it the target had not seen it, and the client had all "
+            "the 858,000 bytes sent. (The kit's target sends until it sees the end; it gave up behind 22 GB.)",
+        ),
+        _RESETS,
+        (
+            "U10",
+            "The answer to a datagram that went to a name comes from the name: `> 00 00 00 03 13 target.example.test 1f 41 q`, `< 00 00 00 03 13 "
+            "target.example.test 1f 41 q`.",
+        ),
+        ("U19", "A datagram without bytes is not relayed: the target got none."),
+        (
+            "U21 U22 U23",
+            "Datagrams are cut to 2,048 bytes with their header: of 9,000 and of 60,000 bytes the target got 2,038.",
+        ),
+        (
+            "U32 U33 U34 U39 U40",
+            "A port for datagrams is open to everybody, and the connection of the request has nothing to do with it: a datagram from 127.77.0.2, "
+            "and one from another port, were relayed and answered to there, without any UDP ASSOCIATE of theirs; so were those of a client "
+            "whose connection had ended, or been reset, two seconds before. (RFC 1928 wants both dropped.)",
+        ),
+        (
+            "U36 U37",
+            "A datagram from a port that was never sent anything reaches the client, and is told to be from the one that was: from a port 50889, "
+            "`< 00 00 00 01 7f 00 00 01 1f 41 unasked`, where 1f 41 is 8001.",
+        ),
+    ],
 }
 
 HTTP = {
+    "v2ray": [
+        (
+            "H11 H12 H13 H15 H16 H44",
+            "Everything is granted before anybody was connected to, so there are no refusals: `> CONNECT 127.0.0.1:7 HTTP/1.1`, `< HTTP/1.1 200 "
+            "Connection established`, then `<` the end; a name that does not exist, or of 243 bytes: the same. (H16, a client that goes on "
+            "sending, as the kit saw it.)",
+        ),
+        (
+            "H17 H20 H21 H35 H36 H39",
+            "What is no target at all is granted as well, and then ends: `127.0.0.1:`, `127.0.0.1`, `127.0.0.1:0`, `2130706433:8000`, "
+            "`0x7f000001:8000`, `224.0.0.1:8000`.",
+        ),
+        (
+            "H22 H24 H31",
+            "`> CONNECT 127.0.0.1:8000 HTTP/1.1` without Host, with a blank before a colon (`> X-Blank : b`), of version `HTTP/7.3`: "
+            "`< HTTP/1.1 200 Connection established`, and an echo.",
+        ),
+        (
+            "H23 H28",
+            "Two Host fields, or an empty line before the request, end the connection, and no answer says why: `<` the end.",
+        ),
+        (
+            "H37 H38 H40",
+            "0.0.0.0 and `[::]` are the proxy's own host to Linux, and echo; and it connects to itself: `> CONNECT 127.0.0.1:8080 HTTP/1.1`, twice, "
+            "`< HTTP/1.1 200 Connection established`, twice.",
+        ),
+        (
+            "H41 H42",
+            "What is before an @ or behind a / is cut off: `> CONNECT user@127.0.0.1:8000 HTTP/1.1`, `> CONNECT 127.0.0.1:8000/path HTTP/1.1`, "
+            "`< HTTP/1.1 200 Connection established`, and an echo.",
+        ),
+        (
+            "H45 H46",
+            "A target or a field without end is read on: 300,000 bytes later, `<` nothing for 3 seconds. (The kit sends a million.)",
+        ),
+        ("H09 L03 L04", _BOTH_END),
+        (
+            "L05 L06",
+            "The target's end reaches the client 1.0 seconds later, and then both ways are closed. The kit waited one second: L06 is a matter of "
+            "luck, as by SOCKS. (It passed when this column was run.)",
+        ),
+        ("L14", "As the kit saw it, and as by SOCKS: the client's end is not passed on as long as the target sends, here 28 GB."),
+        _RESETS,
+    ],
     "squid": [
         ("H09 L03 L04 L05 L14", _BOTH_END),
         _RESETS,

@@ -245,6 +245,13 @@ method-list {{
 client-method {{ {{ src {{ default; }}; method {{ "v4"; "noAuth"; }}; }}; }};
 client {{ permit {{ src {{ 127.0.0.0/8; }}; }}; }};
 """
+V2RAY = """\
+{{"log": {{"loglevel": "warning"}},
+ "inbounds": [
+  {{"listen": "127.0.0.1", "port": 1080, "protocol": "socks", "settings": {{"udp": true, "ip": "127.0.0.1"}}}},
+  {{"listen": "127.0.0.1", "port": 8080, "protocol": "http"}}],
+ "outbounds": [{{"protocol": "freedom"}}]}}
+"""
 PRIVOXY = """\
 confdir {dir}
 logdir {dir}
@@ -314,6 +321,13 @@ def stunnel(directory):
 
 
 @contextlib.contextmanager
+def v2ray(directory):
+    with processes(directory) as p:
+        p.start("v2ray", "-config", p.write("v2ray.json", V2RAY), port=HTTP_PORT)
+        yield ""
+
+
+@contextlib.contextmanager
 def squid(directory):
     os.chmod(directory, 0o777)
     with processes(directory) as p:
@@ -353,6 +367,7 @@ SERVERS = {
     "hpsockd": Server(hpsockd, "hpsockd", SOCKS, options=("--timeout", "1")),
     "shadowsocks": Server(shadowsocks, "shadowsocks-libev", SOCKS),
     "stunnel": Server(stunnel, "stunnel4", SOCKS, "socks5+tls", ("--insecure",), True),
+    "v2ray": Server(v2ray, "v2ray", SOCKS | {"http": HTTP_PORT}, options=("--timeout", "1")),
     "ncat": Server(ncat, "ncat", HTTP),
     "ncat, password": Server(ncat_password, "ncat", HTTP),
     "tinyproxy": Server(tinyproxy, "tinyproxy-bin", HTTP),
