@@ -8,10 +8,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "cli/main.h"
+#include "net/passfd.h"
 #include "net/sockaddr.h"
 #include "proto/err.h"
 
@@ -266,29 +266,14 @@ static int pump(const struct connect_options *o, const struct chain_result *r)
 /* As ssh's ProxyUseFdpass wants it: one byte, and the descriptor with it. */
 static int pass_fd(const struct connect_options *o, int fd)
 {
-	char byte = 0;
-	struct iovec one = {.iov_base = &byte, .iov_len = 1};
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {.space = {0}};
-	struct msghdr message = {
-	    .msg_iov = &one,
-	    .msg_iovlen = 1,
-	    .msg_control = control.space,
-	    .msg_controllen = sizeof(control.space),
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-	int status = VERDICT_OK;
+	const char byte = 0;
+	int err, status = VERDICT_OK;
 
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(int));
 	/* As whoever gets it would have made it. */
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-	if (sendmsg(STDOUT_FILENO, &message, MSG_NOSIGNAL) < 0)
-		status = trouble(o, "standard output takes no descriptor", -errno);
+	err = passfd_send(STDOUT_FILENO, &byte, 1, &fd, 1, 0);
+	if (err)
+		status = trouble(o, "standard output takes no descriptor", err);
 	close(fd);
 	return status;
 }

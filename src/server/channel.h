@@ -10,8 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The kernel passes at most this many descriptors in one packet (SCM_MAX_FD). */
-#define CHANNEL_FDS_MAX 253
+#include "net/passfd.h"
+
+#define CHANNEL_FDS_MAX PASSFD_MAX
 
 enum channel_word {
 	/*

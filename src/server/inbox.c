@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "net/log.h"
+#include "net/passfd.h"
 #include "server/listener.h"
 #include "server/session.h"
 #include "server/worker.h"
@@ -190,40 +191,20 @@ static void begin(struct inbox *in, const struct message *msg, int fd)
 	session_begin(in->worker, listener, fd, &peer);
 }
 
-union control {
-	struct cmsghdr align;
-	char space[CMSG_SPACE(sizeof(int))];
-};
-
 /* Returns 1, 0 at the end, or -errno. `*ret_fd` is -1 where this process had no room for it. */
 static int receive(int from, struct message *ret_msg, int *ret_fd)
 {
-	union control control;
-	struct iovec iov = {.iov_base = ret_msg, .iov_len = sizeof(*ret_msg)};
-	struct msghdr hdr = {
-	    .msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = control.space,
-	    .msg_controllen = sizeof(control.space),
-	};
-	struct cmsghdr *c;
-	ssize_t n;
+	size_t n_fds;
+	ssize_t n = passfd_receive(from, ret_msg, sizeof(*ret_msg), ret_fd, 1, &n_fds);
 
-	do {
-		n = recvmsg(from, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	*ret_fd = -1;
-	if (n <= 0)
-		return n < 0 ? -errno : 0;
-	c = CMSG_FIRSTHDR(&hdr);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
-	if (n == sizeof(*ret_msg))
-		return 1;
-	if (*ret_fd >= 0)
+	if (n_fds == 0)
+		*ret_fd = -1;
+	if (n <= 0 && n != -EMFILE && n != -EMSGSIZE)
+		return (int)n;
+	if (n != sizeof(*ret_msg) && *ret_fd >= 0) {
 		close(*ret_fd);
-	*ret_fd = -1;
+		*ret_fd = -1;
+	}
 	return 1;
 }
 
@@ -413,29 +394,6 @@ static int choose(const struct inbox *in)
 	return load > slack ? least_loaded(in, load - slack) : -1;
 }
 
-static bool send_to(int to, const struct message *msg, int fd)
-{
-	struct message copy = *msg; /* sendmsg() wants it writable */
-	union control control;
-	struct iovec iov = {.iov_base = &copy, .iov_len = sizeof(copy)};
-	struct msghdr hdr = {
-	    .msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = control.space,
-	    .msg_controllen = sizeof(control.space),
-	};
-	struct cmsghdr *c;
-
-	memset(&control, 0, sizeof(control));
-	c = CMSG_FIRSTHDR(&hdr);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	/* Interrupted, full, or with nobody at the other end: then it stays here. */
-	return sendmsg(to, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(copy);
-}
-
 bool inbox_pass(
     struct inbox *in, const struct policy_listener *listener, int fd, const struct addr *peer)
 {
@@ -455,7 +413,8 @@ bool inbox_pass(
 	}
 	strncpy(msg.name, listener->text, NAME_MAX_KEPT);
 	atomic_fetch_add(&columns[to].coming, 1);
-	if (!send_to(ends[to][1], &msg, fd)) {
+	/* Full, or with nobody at the other end: then it stays here. */
+	if (passfd_send(ends[to][1], &msg, sizeof(msg), &fd, 1, MSG_DONTWAIT) < 0) {
 		atomic_fetch_sub(&columns[to].coming, 1);
 		return false;
 	}

@@ -6,12 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/passfd.h"
 #include "proto/err.h"
-
-union control {
-	struct cmsghdr align;
-	char space[CMSG_SPACE(sizeof(int))];
-};
 
 bool pamwire_put(char *field, size_t size, const char *bytes, size_t len)
 {
@@ -24,44 +20,7 @@ bool pamwire_put(char *field, size_t size, const char *bytes, size_t len)
 
 int pamwire_ask(int socket, const struct pam_question *question, int answer_to)
 {
-	union control control;
-	struct pam_question copy = *question; /* sendmsg() wants it writable */
-	struct iovec iov = {.iov_base = &copy, .iov_len = sizeof(copy)};
-	struct msghdr hdr = {
-	    .msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = control.space,
-	    .msg_controllen = sizeof(control.space),
-	};
-	struct cmsghdr *c;
-	ssize_t n;
-	int err = 0;
-
-	memset(&control, 0, sizeof(control));
-	c = CMSG_FIRSTHDR(&hdr);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &answer_to, sizeof(int));
-	do {
-		n = sendmsg(socket, &hdr, MSG_NOSIGNAL | MSG_DONTWAIT);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		err = -errno;
-	explicit_bzero(&copy, sizeof(copy));
-	return err;
-}
-
-/* The one descriptor of a packet, or -1. The kernel gives no more than there is room for. */
-static int take_descriptor(struct msghdr *hdr)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(hdr);
-	int fd = -1;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(int));
-	return fd;
+	return passfd_send(socket, question, sizeof(*question), &answer_to, 1, MSG_DONTWAIT);
 }
 
 static bool is_text(const char *field, size_t size)
@@ -80,32 +39,19 @@ static bool is_question(const struct pam_question *q)
 
 int pamwire_take(int socket, struct pam_question *ret_question, int *ret_answer_to)
 {
-	union control control;
-	struct iovec iov = {.iov_base = ret_question, .iov_len = sizeof(*ret_question)};
-	struct msghdr hdr = {
-	    .msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = control.space,
-	    /* Room for one: CMSG_SPACE would be rounded up to room for two. */
-	    .msg_controllen = CMSG_LEN(sizeof(int)),
-	};
-	ssize_t n;
+	size_t n_fds;
 	int fd;
+	ssize_t n = passfd_receive(socket, ret_question, sizeof(*ret_question), &fd, 1, &n_fds);
 
-	do {
-		n = recvmsg(socket, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	if (n == 0 && hdr.msg_controllen == 0)
+	if (n < 0 && n != -EMFILE && n != -EMSGSIZE)
+		return (int)n;
+	if (n == 0 && n_fds == 0)
 		return 0;
-	fd = take_descriptor(&hdr);
-	if (fd >= 0 && n == (ssize_t)sizeof(*ret_question) &&
-	    !(hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && is_question(ret_question)) {
+	if (n_fds == 1 && n == (ssize_t)sizeof(*ret_question) && is_question(ret_question)) {
 		*ret_answer_to = fd;
 		return 1;
 	}
-	if (fd >= 0)
+	if (n_fds == 1)
 		close(fd);
 	explicit_bzero(ret_question, sizeof(*ret_question));
 	return ERR_MALFORMED;
