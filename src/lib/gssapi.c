@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "lib/gssapi.h"
 
-#include <dlfcn.h>
 #include <gssapi/gssapi.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "lib/library.h"
 
 /* The ABI of MIT's library, for which the header is. */
 #define LIBRARY "libgssapi_krb5.so.2"
@@ -26,10 +27,7 @@ static struct {
 	__typeof__(&gss_wrap_size_limit) wrap_size_limit;
 } gss;
 
-static const struct {
-	const char *name;
-	size_t at;
-} functions[] = {
+static const struct library_function functions[] = {
     {"gss_import_name", offsetof(__typeof__(gss), import_name)},
     {"gss_release_name", offsetof(__typeof__(gss), release_name)},
     {"gss_init_sec_context", offsetof(__typeof__(gss), init_sec_context)},
@@ -46,20 +44,9 @@ static char missing[GSSAPI_SAID_MAX]; /* why it is not there, or "" */
 /* For whoever calls first, of all threads. */
 static void load(void)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	void *function;
+	const size_t n = sizeof(functions) / sizeof(functions[0]);
 
-	if (!library) {
-		snprintf(missing, sizeof(missing), "%s", dlerror());
-		return;
-	}
-	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
-		function = dlsym(library, functions[i].name);
-		if (!function)
-			snprintf(
-			    missing, sizeof(missing), "%s has no %s", LIBRARY, functions[i].name);
-		memcpy((char *)&gss + functions[i].at, &function, sizeof(function));
-	}
+	(void)library_open(LIBRARY, functions, n, &gss, missing, sizeof(missing));
 }
 
 int gssapi_load(char said[static GSSAPI_SAID_MAX])

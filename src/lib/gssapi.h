@@ -2,9 +2,8 @@
 /*
  * GSS-API by the system's library.
  *
- * Theory of operation. The library is opened when a caller asks for GSS-API first (dlopen()): a
- * program that does not want Kerberos neither needs nor loads it, and libtabi is linked to nothing
- * but libc. It is never closed again, for threads may still be in it. A build without has
+ * Theory of operation. The library is opened when a caller asks for GSS-API first (lib/library.h):
+ * a program that does not want Kerberos neither needs nor loads it. A build without has
  * gssapi_none.c in the place of gssapi.c, and there gssapi_load() fails.
  */
 #ifndef TABI_LIB_GSSAPI_H

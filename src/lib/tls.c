@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "lib/tls.h"
 
-#include <dlfcn.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -9,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "lib/library.h"
 
 /* The ABI of OpenSSL 3, for which the headers are. */
 #define LIBRARY "libssl.so.3"
@@ -72,10 +73,7 @@ static struct {
 	FUNCTIONS(FIELD)
 } lib;
 
-static const struct {
-	const char *name;
-	size_t at;
-} functions[] = {FUNCTIONS(ROW)};
+static const struct library_function functions[] = {FUNCTIONS(ROW)};
 
 static BIO_METHOD *below_method;
 static char missing[TLS_SAID_MAX]; /* why it is not there, or "" */
@@ -99,21 +97,9 @@ static void make_method(void)
 /* For whoever calls first, of all threads. */
 static void load(void)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	void *function;
+	const size_t n = sizeof(functions) / sizeof(functions[0]);
 
-	if (!library) {
-		snprintf(missing, sizeof(missing), "%s", dlerror());
-		return;
-	}
-	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
-		function = dlsym(library, functions[i].name);
-		if (!function)
-			snprintf(
-			    missing, sizeof(missing), "%s has no %s", LIBRARY, functions[i].name);
-		memcpy((char *)&lib + functions[i].at, &function, sizeof(function));
-	}
-	if (!missing[0])
+	if (library_open(LIBRARY, functions, n, &lib, missing, sizeof(missing)))
 		make_method();
 }
 

@@ -2,10 +2,9 @@
 /*
  * TLS 1.2 and 1.3 by the system's OpenSSL as a layer, for whoever gives no options.tls.
  *
- * Theory of operation. The library is opened when a chain wants TLS first (dlopen()), for the
- * reasons in lib/gssapi.h, and never closed. OpenSSL reads and writes through the layer below,
- * whatever that is. A build without has tls_none.c in the place of tls.c, and there tls_load()
- * fails.
+ * Theory of operation. The library is opened when a chain wants TLS first (lib/library.h). OpenSSL
+ * reads and writes through the layer below, whatever that is. A build without has tls_none.c in the
+ * place of tls.c, and there tls_load() fails.
  */
 #ifndef TABI_LIB_TLS_H
 #define TABI_LIB_TLS_H
