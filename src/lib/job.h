@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Work that blocks (a name's look-up, a ticket of Kerberos) on a thread of its own, and a
- * descriptor that says when it is over: job_posix.c or job_windows.c, chosen by the build.
+ * descriptor that says when it is over.
  *
  * Theory of operation. What blocks in the system's libraries cannot be called off. So the caller
  * may leave it at any time: whichever of the two, caller or thread, is the last to leave frees all.
