@@ -25,15 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common.h"
+
 #define HOST "192.0.2.7"
-
-static int fail(const struct tabi_error *error)
-{
-	char text[600];
-
-	fprintf(stderr, "%s\n", tabi_error_text(error, text, sizeof(text)));
-	return 1;
-}
 
 static long now(void)
 {

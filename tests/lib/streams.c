@@ -12,7 +12,6 @@
  * the environment is options.timeout, and CA
  * is options.tls_ca.
  */
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,25 +20,10 @@
 #include <tabi.h>
 #include <unistd.h>
 
+#include "common.h"
+
 static char question[8 << 20];
 static size_t question_len;
-
-static int fail(const struct tabi_error *error)
-{
-	char text[600];
-
-	fprintf(stderr, "%s\n", tabi_error_text(error, text, sizeof(text)));
-	return 1;
-}
-
-static void wait_for(tabi_socket fd, int events, int timeout)
-{
-	struct pollfd p = {.fd = fd};
-
-	p.events =
-	    (short)((events & TABI_READABLE ? POLLIN : 0) | (events & TABI_WRITABLE ? POLLOUT : 0));
-	poll(&p, 1, timeout);
-}
 
 /* Both directions until each has ended. */
 static int talk(struct tabi_stream *stream)

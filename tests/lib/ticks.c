@@ -8,13 +8,14 @@
  * With FORK in the environment the child of a fork() goes on after the third tick, and the parent
  * frees its dial and waits for it.
  */
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <tabi.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "common.h"
 
 #define TICK_MS 50
 #define LONG_MS 1000
@@ -31,19 +32,16 @@ static long next_tick;
 static int ticks;
 
 /* Until the dial wants to go on; its own work goes on meanwhile. */
-static void wait_for(const struct tabi_dial *dial)
+static void wait_a_tick(const struct tabi_dial *dial)
 {
-	const int events = tabi_dial_events(dial), timeout = tabi_dial_timeout(dial);
+	const int timeout = tabi_dial_timeout(dial);
 	long left = next_tick - now_ms();
-	struct pollfd p = {.fd = tabi_dial_fd(dial)};
 
-	p.events =
-	    (short)((events & TABI_READABLE ? POLLIN : 0) | (events & TABI_WRITABLE ? POLLOUT : 0));
 	if (left < 0)
 		left = 0;
 	if (timeout >= 0 && timeout < left)
 		left = timeout;
-	poll(&p, 1, (int)left);
+	wait_for(tabi_dial_fd(dial), tabi_dial_events(dial), (int)left);
 	if (now_ms() >= next_tick) {
 		printf("tick\n");
 		fflush(stdout);
@@ -90,7 +88,7 @@ int main(int argc, char **argv)
 		took = now_ms() - before;
 		longest = took > longest ? took : longest;
 		if (rc == 0)
-			wait_for(dial);
+			wait_a_tick(dial);
 		if (forks && ticks == 3) {
 			change_process(dial);
 			forks = 0;

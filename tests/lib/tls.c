@@ -9,12 +9,13 @@
  */
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <tabi.h>
 #include <unistd.h>
+
+#include "common.h"
 
 static void *start(void *user, tabi_socket fd, void *below, const char *host)
 {
@@ -84,23 +85,6 @@ static int end(void *session)
 	int rc = SSL_shutdown(session);
 
 	return rc >= 0 ? 1 : why(session, rc);
-}
-
-static int fail(const struct tabi_error *error)
-{
-	char text[300];
-
-	fprintf(stderr, "%s\n", tabi_error_text(error, text, sizeof(text)));
-	return 1;
-}
-
-static void wait_for(int fd, int events, int timeout)
-{
-	struct pollfd p = {.fd = fd};
-
-	p.events =
-	    (short)((events & TABI_READABLE ? POLLIN : 0) | (events & TABI_WRITABLE ? POLLOUT : 0));
-	poll(&p, 1, timeout);
 }
 
 /* One question and the answer to it, however long. */
