@@ -4,30 +4,76 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <resolv.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* Modules behind getaddrinfo() and GSS-API are other people's. */
 #define STACK_SIZE ((size_t)1024 * 1024)
 
-/* A thread inherits what is blocked, and no handler of the program should run on ours. */
-int thread_start(void *(*run)(void *arg), void *arg)
+struct start {
+	void *(*run)(void *arg);
+	void *arg;
+};
+
+/*
+ * Of glibc a new thread gets the memory of one that is over, with what its resolver left there. In
+ * a child of fork() that may be one that never came to its end: the sockets are its parent's too,
+ * and whoever reads first has the answer to either.
+ */
+static void forget_resolver(void)
 {
-	pthread_attr_t attr;
+#ifdef __GLIBC__
+	if (_res.options & RES_INIT) {
+		res_nclose(&_res);
+		_res.options = 0;
+	}
+#endif
+}
+
+static void *begin(void *arg)
+{
+	const struct start s = *(struct start *)arg;
+
+	free(arg);
+	forget_resolver();
+	return s.run(s.arg);
+}
+
+/* A thread inherits what is blocked, and no handler of the program should run on ours. */
+static int create(const pthread_attr_t *attr, struct start *s)
+{
 	pthread_t thread;
 	sigset_t all, before;
-	int err = pthread_attr_init(&attr);
+	int err;
 
-	if (err != 0)
-		return -err;
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	(void)pthread_attr_setstacksize(&attr, STACK_SIZE);
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&thread, &attr, run, arg);
+	err = pthread_create(&thread, attr, begin, s);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	(void)pthread_attr_destroy(&attr);
 	return -err;
+}
+
+int thread_start(void *(*run)(void *arg), void *arg)
+{
+	struct start *s = malloc(sizeof(*s));
+	pthread_attr_t attr;
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	*s = (struct start){.run = run, .arg = arg};
+	err = -pthread_attr_init(&attr);
+	if (err == 0) {
+		(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+		(void)pthread_attr_setstacksize(&attr, STACK_SIZE);
+		err = create(&attr, s);
+		(void)pthread_attr_destroy(&attr);
+	}
+	if (err < 0)
+		free(s);
+	return err;
 }
 
 long thread_process(void)

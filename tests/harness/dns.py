@@ -29,9 +29,12 @@ class Dns(DnsStub):
         self._held[name] = []
 
     def release(self, name):
+        """The addresses from which it was asked for."""
         with self._asked:
-            for reply, client in self._held.pop(name):
+            held = self._held.pop(name)
+            for reply, client in held:
                 self._udp.sendto(reply, client)
+            return {client for _, client in held}
 
     def wait_asked(self, name, timeout=10):
         with self._asked:
