@@ -150,29 +150,33 @@ struct session {
 	struct forward *forward;         /* owned; from the first FORWARD on, but in RELAY */
 	struct multicast *multicast;     /* owned; of MULTICAST */
 	struct deadline deadline;
-	uint64_t began; /* loop_now() */
-	enum session_state state;
-
-	/* For the log, known bit by bit. */
-	bool decided, allowed, has_address;
-	uint8_t slab_index; /* the slab's */
-	uint8_t user_len, claim_len, name_len;
-	enum proto proto;
-	enum command command;
-	enum auth_method method;
-	uint8_t via_member; /* of `via_group`, see server/upstream.h */
-	uint16_t via_group; /* 1 + which of the policy's proxies is gone through; 0: none */
-	uint8_t protection; /* by GSS-API: 1 + enum gss_level; 0: none was agreed on */
-	uint16_t client_port, port;
-	uint32_t discarded; /* bytes, while lingering */
-	struct ip client;   /* 127.0.0.1 where it came over a Unix socket */
-	struct ip address;  /* of the destination */
-	uint32_t requests;  /* that were forwarded, the one under way included */
-	char *labels;       /* owned: user, claim and name, one behind the other; NULL: none */
-	const struct policy_rule *rule;
+	uint64_t began;          /* loop_now() */
 	struct bind_ends *ends;  /* owned; of BIND alone */
 	struct proxied *proxied; /* owned; NULL where the client itself has connected */
+
+	/* For the log, known bit by bit. From here on the greatest first: an idle session is little
+	 * more than this struct, and no byte of it should be padding. */
+	const struct policy_rule *rule;
+	char *labels;         /* owned: user, claim and name, one behind the other; NULL: none */
+	struct ip client;     /* 127.0.0.1 where it came over a Unix socket */
+	struct ip address;    /* of the destination */
+	uint32_t requests;    /* that were forwarded, the one under way included */
+	uint32_t discarded;   /* bytes, while lingering */
+	uint16_t client_port; /* of `client` */
+	uint16_t port;        /* of `address` or the name */
+	uint16_t via_group;   /* 1 + which of the policy's proxies is gone through; 0: none */
+	uint8_t via_member;   /* of `via_group`, see server/upstream.h */
+	uint8_t user_len, claim_len, name_len; /* in `labels` */
+	uint8_t protection; /* by GSS-API: 1 + enum gss_level; 0: none was agreed on */
+	uint8_t slab_index; /* the slab's */
+	enum session_state state : 8;
+	enum auth_method method : 8;
+	enum proto proto : 4;
+	enum command command : 4;
+	bool decided : 1, allowed : 1, has_address : 1;
 };
+
+_Static_assert(sizeof(struct session) <= 408, "nine thousand idle ones are to be cheap");
 
 /* The client's end of the relay: its socket from the start, relaying or not. */
 static inline struct relay_end *session_client(struct session *session)
