@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from comparing import plots, summary
-from comparing.measures import BURST, OTHERS_PERCENT, STEAL_PERCENT
+from comparing.measures import BURST, OTHERS_PERCENT, QUIET_RUNS, STEAL_PERCENT
 
 GBIT, US, S_PER_GB = 8e-9, 1e6, 1e9
 
@@ -220,7 +220,10 @@ program writes to a terminal. Dante, microsocks and the like are configured to l
 no SOCKS, so it saves the handshake; ssh encrypts, and its server's CPU is counted as well.
 
 Short sessions go to 50 addresses of this host, and the kernel may choose among 55,000 ports, so that its search for a free one is no part of the
-comparison. Of peers, the messages beside a stream and the idle sessions are measured in two rounds only.
+comparison. Of peers, the burst, the messages beside a stream and the idle sessions are measured in two rounds only.
+
+Messages beside idle sessions are compared with those without in the same minute and process: in each round the cheapest of {quiet_runs} short
+runs with them, and of {quiet_runs} without, half of which come before and half after. What disturbs a run can only make it dearer.
 
 Client and server of the messages beside a bulk stream {realtime}.
 
@@ -265,6 +268,7 @@ def method(results):
         shared=", of which one is both, so that rates mean nothing" if raw["shared_cpus"] else "",
         errors=cost,
         realtime=realtime,
+        quiet_runs=QUIET_RUNS,
         steal=STEAL_PERCENT,
         others=OTHERS_PERCENT,
         repeated=how_often(results),

@@ -20,7 +20,7 @@ sys.path.append(os.path.join(ROOT, "bench"))
 from comparing import machine, page, summary  # noqa: E402
 
 COMPARE = os.path.join(ROOT, "bench", "compare")
-BUILD = os.path.dirname(BINARY)
+BUILD = os.path.relpath(os.path.dirname(BINARY))
 MEASURES = ("down1", "rr64", "connect", "names", "udp64", "beside", "alone", "idle", "spread")
 PROGRAMS = ("direct", "floor-copy", "floor-splice", "floor-udp", "haproxy", "ssh", "tabi", "tabi-2w")
 # Takes connections and closes them.
