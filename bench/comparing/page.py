@@ -204,8 +204,12 @@ def markdown(rows, words=1):
 
 METHOD = """\
 Every figure is the median over {rounds} rounds; a first one, which makes everything warm, does not count. In a round each
-measurement is taken of one program after the other ({seconds:g} s, after {warm_up:g} s of the same load that do not count), and with each round
+measurement is taken of one program after the other ({seconds:g} s, after {warm_up:g} s of the same load that do not count){twice}, and each time
 another one is the first. All programs are started anew in every round. A ratio is that of two medians.
+
+What a stream costs depends on how its bytes happen to come together, so of streams all measurements count. A message, a short
+session or a datagram is the same work each time, and what disturbs a measurement can only make it dearer, so of those of one round the
+cheapest counts: on a virtual machine two processors may be one core for some seconds, and then everything costs a third more.
 
 The load is `tabi bench`, and its other end `tabi bench serve`. The proxy has processor {proxy} for itself, client and server
 have {load}{shared}. All run in a network namespace of their own, over its loopback interface: no loss, no delay, packets
@@ -222,8 +226,8 @@ no SOCKS, so it saves the handshake; ssh encrypts, and its server's CPU is count
 Short sessions go to 50 addresses of this host, and the kernel may choose among 55,000 ports, so that its search for a free one is no part of the
 comparison. Of peers, the burst, the messages beside a stream and the idle sessions are measured in two rounds only.
 
-Messages beside idle sessions are compared with those without in the same minute and process: in each round the cheapest of {quiet_runs} short
-runs with them, and of {quiet_runs} without, half of which come before and half after. What disturbs a run can only make it dearer.
+Messages beside idle sessions are compared with those without in the same minute and process: in each round the cheapest of {quiet_runs}
+runs with them, and of {quiet_runs} without, half of which come before and half after.
 
 Client and server of the messages beside a bulk stream {realtime}.
 
@@ -266,6 +270,7 @@ def method(results):
         **{**raw["options"], "rounds": len(results.rounds)},
         **raw["cpus"],
         shared=", of which one is both, so that rates mean nothing" if raw["shared_cpus"] else "",
+        twice=", and once more when all else is done" if raw["options"].get("halves", 1) > 1 else "",
         errors=cost,
         realtime=realtime,
         quiet_runs=QUIET_RUNS,
@@ -330,7 +335,7 @@ def panels(results, picture):
 
 
 def draw_all(results, folder):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for picture, title in PICTURES.items():
         some = [p for p in panels(results, picture) if p.bars]
         path = folder / f"{picture}.svg"

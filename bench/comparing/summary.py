@@ -4,9 +4,10 @@
 import statistics
 from dataclasses import dataclass
 
-from comparing.measures import SPREAD, is_disturbed
+from comparing.measures import MEASURES, SPREAD, is_disturbed, least_disturbed
 
 LIMIT_MINUTES = 15
+STEADY = {m.key for m in MEASURES if m.steady}
 
 
 class Results:
@@ -19,15 +20,19 @@ class Results:
         self.order = list(self.programs)
         self._samples, self._failures, self.marked = {}, {}, []
         for one in raw["rounds"]:
+            taken = {}
             for result in one["results"]:
-                self._sort(one, result)
+                self._sort(one, result, taken)
+            for key, found in taken.items():
+                kept = [least_disturbed(found)] if key[0] in STEADY else found
+                self._samples.setdefault(key, []).extend(kept)
 
-    def _sort(self, one, result):
+    def _sort(self, one, result, taken):
         key = result["measure"], result["program"]
         if "failed" in result:
             self._failures.setdefault(key, []).append(result["failed"])
         elif one["counted"]:
-            self._samples.setdefault(key, []).append(result["figures"])
+            taken.setdefault(key, []).append(result["figures"])
             if is_disturbed(result):
                 self.marked.append((one["round"], *key, result["steal"], result.get("others", 0)))
 

@@ -151,6 +151,19 @@ def test_medians_and_ratios():
     assert (line.value, line.met) == ("1.25", False)
 
 
+def test_of_one_round():
+    """Of what costs the same each time the least counts, for each program its own, and of streams all."""
+    twice = [
+        result("rr64", "tabi", cpu=4), result("rr64", "floor-copy", cpu=2), result("down64", "tabi", cpu=4),
+        result("rr64", "tabi", cpu=3), result("rr64", "floor-copy", cpu=5), result("down64", "tabi", cpu=3),
+    ]  # fmt: skip
+    unknown = [result("rr64", "one", cpu=None, rate=r) for r in (7, 9)]
+    got = results_of([], twice, [*twice, result("rr64", "tabi", cpu=None, rate=9), *unknown])
+    assert got.values("rr64", "tabi", "cpu") == [3, 3] and got.values("rr64", "floor-copy", "cpu") == [2, 2]
+    assert got.values("down64", "tabi", "cpu") == [4, 3, 4, 3]
+    assert got.values("rr64", "one", "rate") == [9]
+
+
 def test_best_peer_and_what_is_missing():
     got = results_of([], [
         result("down64", "tabi", cpu=9.0, rate=5.0), result("down64", "one", cpu=11.0, rate=4.0),
