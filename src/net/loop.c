@@ -228,6 +228,12 @@ static int timeout(struct loop *loop)
 	return due - loop->now < INT_MAX ? (int)(due - loop->now) : INT_MAX;
 }
 
+static void tell(struct watch *w, unsigned events)
+{
+	w->loop->events++;
+	w->fn(w, events);
+}
+
 static void report_error(struct watch *w)
 {
 	unsigned events = w->events | WATCH_ERROR;
@@ -237,7 +243,7 @@ static void report_error(struct watch *w)
 		w->maybe = WATCH_READ | WATCH_WRITE | WATCH_ERROR;
 	else
 		unregister(w);
-	w->fn(w, events);
+	tell(w, events);
 }
 
 /*
@@ -262,7 +268,7 @@ static void report(struct watch *w, uint32_t got)
 	if (got & EPOLLERR || (got & EPOLLHUP && !events))
 		report_error(w);
 	else if (events)
-		w->fn(w, events);
+		tell(w, events);
 }
 
 static void dispatch(struct loop *loop, uint64_t data, uint32_t got)
@@ -273,7 +279,6 @@ static void dispatch(struct loop *loop, uint64_t data, uint32_t got)
 	/* Changed by something before it in this batch. */
 	if (!w || w->ticket != data >> 32)
 		return;
-	loop->events++;
 	report(w, got);
 	if (w->edge && w->registered && w->maybe & w->events)
 		rearm(w);

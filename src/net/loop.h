@@ -54,8 +54,8 @@ void loop_stop(struct loop *loop);
 /* Does what is due, after waiting for something to be if `wait`. Returns whether anything is left
  * to wait for. */
 bool loop_turn(struct loop *loop, bool wait);
-/* How many events of watches there have been so far: where that has grown by one since one's own
- * last call, nobody else had anything to do. */
+/* How often watches have been called so far: where that has grown by one since one's own last call,
+ * nobody else had anything to do. */
 uint64_t loop_events(const struct loop *loop);
 /* Milliseconds of the monotonic clock, as of the start of this turn. */
 uint64_t loop_now(const struct loop *loop);

@@ -33,8 +33,13 @@
 /* So often in a row a relay must have been the only one called to count as alone: some
  * milliseconds of a fast stream. */
 #define ALONE_CALLS 32
+/* A held stream that brings less than RELAY_LOWAT in so many ms does not flow. */
+#define HOLD_MS 2
+#define STALLS_MAX 3
 #define SEGMENT_SIZE 1448
 #define PIPE_PAGE 4096
+
+static void on_hold_timer(struct timer *timer);
 
 int relay_shared_init(struct relay_shared *shared, struct loop *loop)
 {
@@ -43,8 +48,11 @@ int relay_shared_init(struct relay_shared *shared, struct loop *loop)
 	shared->last = NULL;
 	shared->last_call = 0;
 	shared->alone = 0;
+	shared->holder = NULL;
+	shared->held = NULL;
 	shared->buffer = malloc(RELAY_BUFFER_SIZE);
 	pipe_pool_init(&shared->pipes, loop);
+	timer_init(&shared->hold_timer, loop, on_hold_timer);
 	return shared->buffer ? 0 : -ENOMEM;
 }
 
@@ -53,6 +61,7 @@ void relay_shared_fini(struct relay_shared *shared)
 	free(shared->buffer);
 	shared->buffer = NULL;
 	pipe_pool_fini(&shared->pipes);
+	timer_close(&shared->hold_timer, NULL);
 }
 
 void relay_init(struct relay *relay, struct relay_shared *shared, relay_fn *fn)
@@ -359,25 +368,78 @@ static int splice_step(
 	return splice_failed(relay, from, to, n);
 }
 
-/* Has just been called. */
+/* Returns whether the kernel has heard it. */
+static bool set_lowat(const struct relay_end *end, int bytes)
+{
+	return setsockopt(end->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)) == 0;
+}
+
+/* If there is anything to read, the kernel reports it now. */
+static void let_go(struct relay_shared *shared)
+{
+	if (!shared->held)
+		return;
+	(void)set_lowat(shared->held, 1);
+	shared->held = NULL;
+	shared->holder = NULL;
+	timer_stop(&shared->hold_timer);
+}
+
+/* Has just been called. Beside others a held stream would come in lumps. */
 static void note_call(const struct relay *relay)
 {
 	struct relay_shared *shared = relay->shared;
 	uint64_t call = loop_events(shared->loop);
 
-	if (relay != shared->last || call - shared->last_call > 1)
+	if (relay != shared->last || call - shared->last_call > 1) {
 		shared->alone = 0;
-	else if (shared->alone < ALONE_CALLS)
+		let_go(shared);
+	} else if (shared->alone < ALONE_CALLS) {
 		shared->alone++;
+	}
 	shared->last = relay;
 	shared->last_call = call;
+}
+
+static void hold(struct relay *relay, struct relay_end *from)
+{
+	struct relay_shared *shared = relay->shared;
+
+	if (shared->alone < ALONE_CALLS || shared->held == from || from->stalls == STALLS_MAX)
+		return;
+	let_go(shared);
+	if (!set_lowat(from, RELAY_LOWAT)) {
+		from->stalls = STALLS_MAX;
+		return;
+	}
+	shared->holder = relay;
+	shared->held = from;
+	shared->held_received = from->received;
+	timer_start(&shared->hold_timer, HOLD_MS);
+}
+
+/* While the other end takes no more, that is what it waits for. */
+static void on_hold_timer(struct timer *timer)
+{
+	struct relay_shared *shared =
+	    (struct relay_shared *)((char *)timer - offsetof(struct relay_shared, hold_timer));
+	struct relay_end *from = shared->held;
+
+	if (from->received == shared->held_received && !other_end(shared->holder, from)->unsent) {
+		from->stalls++;
+		let_go(shared);
+		return;
+	}
+	shared->held_received = from->received;
+	timer_start(&shared->hold_timer, HOLD_MS);
 }
 
 /* How much of one direction may move in this turn. */
 static size_t budget(const struct relay *relay, const struct relay_end *from)
 {
-	return from->bulk && relay->shared->alone == ALONE_CALLS ? RELAY_BUDGET_ALONE
-								 : RELAY_BUDGET;
+	if (!from->bulk)
+		return RELAY_BUDGET;
+	return relay->shared->alone == ALONE_CALLS ? RELAY_BUDGET_ALONE : RELAY_BUDGET_BULK;
 }
 
 /*
@@ -402,6 +464,8 @@ static int relay_pump(struct relay *relay, struct relay_end *from, struct relay_
 		else
 			more = copy_step(relay, from, to, size);
 	}
+	if (from->bulk && from->received - begin >= LONG_READ)
+		hold(relay, from);
 	return more < 0 ? more : 0;
 }
 
@@ -496,6 +560,8 @@ static unsigned interest(const struct relay_end *end, const struct relay_end *ot
 static void stop(struct relay *relay, int err)
 {
 	relay->over = true;
+	if (relay->shared->holder == relay)
+		let_go(relay->shared);
 	for (int i = 0; i < 2; i++) {
 		watch_set(&relay->end[i].watch, 0);
 		drop_unsent(&relay->end[i]);
@@ -655,6 +721,8 @@ unsigned relay_close(struct relay *relay, void (*closed)(struct relay *relay))
 {
 	relay->over = true;
 	relay->closed = closed;
+	if (relay->shared->holder == relay)
+		let_go(relay->shared);
 	for (int i = 0; i < 2; i++) {
 		struct relay_end *end = &relay->end[i];
 

@@ -12,10 +12,14 @@
  * the relay is done when both directions have ended. A reset is passed on as a reset, after what
  * had arrived before it: what is unread of a reset socket can still be read, and the reset of the
  * other waits until the kernel has sent all it was given. Not being read any more (EPIPE) counts as
- * a reset. After RELAY_BUDGET bytes of one direction in one turn the others get theirs first:
- * polling is level-triggered, so the rest is reported again. Where there have been no others for a
- * while it is RELAY_BUDGET_ALONE: longer turns are fewer, and so are the times that either end
- * and we are woken.
+ * a reset. After RELAY_BUDGET bytes of one direction in one turn (RELAY_BUDGET_BULK where it is
+ * bulk) the others get theirs first: polling is level-triggered, so the rest is reported again.
+ * Where there have been no others for a while it is RELAY_BUDGET_ALONE: longer turns are fewer, and
+ * so are the times that either end and we are woken. For the same reason such a stream, where it is
+ * bulk, is held: the kernel reports its socket when RELAY_LOWAT bytes are there or the stream has
+ * ended (SO_RCVLOWAT). A timer looks whether it still flows; if not, what is there is taken, and
+ * after a few such stalls that direction is not held again. One stream of a loop is held at a time,
+ * and only while it is alone.
  *
  * A direction that proves to be bulk is moved by splice() through a pipe (net/pipe.h) instead of
  * the buffer, so that its bytes are not copied; what is kept is then kept in that pipe. Nothing
@@ -33,8 +37,10 @@
 
 #define RELAY_BUFFER_SIZE ((size_t)256 * 1024)
 #define RELAY_BUDGET ((size_t)256 * 1024)
-/* Of a stream that is spliced while nobody else has anything to do. */
+/* Of a stream that is spliced: beside others, and while nobody else has anything to do. */
+#define RELAY_BUDGET_BULK ((size_t)128 * 1024)
 #define RELAY_BUDGET_ALONE ((size_t)1024 * 1024)
+#define RELAY_LOWAT (256 * 1024)
 
 /* What the relays of one loop share. */
 struct relay_shared {
@@ -50,6 +56,12 @@ struct relay_shared {
 	const struct relay *last;
 	uint64_t last_call;
 	unsigned alone;
+	/* The stream that is held: its relay, the end it comes from, and how much had come when the
+	 * timer was set. NULL where none is. */
+	struct relay *holder;
+	struct relay_end *held;
+	uint64_t held_received;
+	struct timer hold_timer;
 };
 
 /* Returns 0 or -ENOMEM, and is to be ended in both cases: before loop_fini(), and the memory must
@@ -68,6 +80,7 @@ struct relay_end {
 	bool quiet : 1;      /* both directions of the socket are over: it has no more news */
 	bool piped : 1;      /* what is unsent is in `pipe` */
 	bool bulk : 1;       /* what is read here goes through a pipe, where there is one */
+	uint8_t stalls : 2;  /* how often it was held and did not flow */
 	uint8_t streak : 4;  /* reads in a row that speak against `bulk` as it is */
 	uint8_t denials : 4; /* in a row: splice() found nothing where there was something */
 	int16_t err;         /* what broke the connection, -errno or the layer's, or 0 */

@@ -89,6 +89,23 @@ def test_small_messages_see_no_pipe_until_there_is_bulk(tabi, target):
     sock.close()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_fast_stream_that_pauses(tabi, target, mode):
+    """While it flows the kernel reports much at once; what is less comes all the same, though the
+    stream goes on."""
+    seen = target()
+    tabi(relay(mode))
+    client = socks.open5(PROXY, "127.0.0.1", 7000)
+    there = seen.wait_accepted()
+    for size in (64 * MB, 1, 100_000, 32 * MB + 7, 1000, 32 * MB, *((70_000, 3) * 50)):
+        data = targets.pattern(size, str(size))
+        thread = threading.Thread(target=there.sendall, args=(data,))
+        thread.start()
+        targets.check_same(socks.recv_exact(client, size), data)
+        thread.join()
+    client.close()
+
+
 def test_splice_takes_a_pipe_for_the_first_byte(tabi, target):
     target(targets.echo)
     program = tabi(relay("splice"))
