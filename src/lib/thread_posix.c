@@ -71,7 +71,7 @@ int thread_start(void *(*run)(void *arg), void *arg)
 		err = create(&attr, s);
 		(void)pthread_attr_destroy(&attr);
 	}
-	if (err < 0)
+	if (err != 0)
 		free(s);
 	return err;
 }
