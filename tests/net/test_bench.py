@@ -479,11 +479,11 @@ def test_datagrams_refused(tabi):
 def test_datagrams_and_their_connection(tabi, server):
     """An association ends with its connection."""
     program = tabi(LOCAL)
+    before = sum(program.descriptors().values())
     load = subprocess.Popen(
         (BINARY, "bench", "udp", "-c", "3", "-s", "60", "--json", *way_of("socks5"), TARGET),
         stdout=subprocess.PIPE,
     )
-    before = sum(program.descriptors().values())
     wait_until(lambda: sum(program.descriptors().values()) >= before + 9)
     program.expect_lost_workers = True
     os.kill(program.workers()[0], signal.SIGKILL)
