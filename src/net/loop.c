@@ -12,6 +12,11 @@
  * told of a descriptor that was closed, and perhaps opened anew, in the same batch is known by its
  * ticket. Memory is let go of at the end of the turn only.
  *
+ * Waiting. The timeout of epoll_wait() is a timer that the kernel sets and takes back around every
+ * wait: of a connection that is alone, a twentieth of the time that a message takes. Nearly always
+ * the next timer is minutes away. For such an alarm (timerfd) is set once, and left until it goes
+ * off, whether anybody still waits for it or not. Only what is due within LONG_MS is a timeout.
+ *
  * Edge-triggered watches. Asked for everything once, the kernel tells of a socket when something
  * has changed, and then all that it is ready for. The loop keeps that in `maybe` until a read or a
  * write has shown that it is so no more. What holds outside of a watch's own callback: if something
@@ -27,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,10 +40,11 @@
 
 /* Events taken from the kernel at once. */
 #define BATCH 256
-/* With so long to wait it does not matter how long ago the clock was read. */
+/* From so long a wait on, the alarm ends it. */
 #define LONG_MS 1000
-/* As a descriptor: libuv. */
+/* As descriptors: libuv, and the alarm. */
 #define UV UINT32_MAX
+#define ALARM (UINT32_MAX - 1)
 
 static uint64_t read_clock(void)
 {
@@ -47,30 +54,55 @@ static uint64_t read_clock(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-static int add_uv(struct loop *loop)
+/* What is not a watch. Returns 0 or -errno. */
+static int add_own(struct loop *loop, int fd, uint32_t events, uint32_t as)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = UV};
+	struct epoll_event ev = {.events = events, .data.u64 = as};
 
-	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, uv_backend_fd(&loop->uv), &ev) < 0)
+	return epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+static int init_uv(struct loop *loop)
+{
+	int err = uv_loop_init(&loop->uv);
+
+	if (err)
+		return err;
+	err = add_own(loop, uv_backend_fd(&loop->uv), EPOLLIN, UV);
+	if (err)
+		uv_loop_close(&loop->uv);
+	return err;
+}
+
+/* Edge-triggered, so that nobody has to read it. */
+static int init_alarm(struct loop *loop)
+{
+	loop->alarm = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (loop->alarm < 0)
 		return -errno;
-	return 0;
+	return add_own(loop, loop->alarm, EPOLLIN | EPOLLET, ALARM);
+}
+
+static void close_own(struct loop *loop)
+{
+	if (loop->alarm >= 0)
+		close(loop->alarm);
+	close(loop->epoll);
 }
 
 int loop_init(struct loop *loop)
 {
 	int err;
 
-	*loop = (struct loop){.epoll = epoll_create1(EPOLL_CLOEXEC), .now = read_clock()};
+	*loop =
+	    (struct loop){.epoll = epoll_create1(EPOLL_CLOEXEC), .alarm = -1, .now = read_clock()};
 	if (loop->epoll < 0)
 		return -errno;
-	err = uv_loop_init(&loop->uv);
-	if (!err) {
-		err = add_uv(loop);
-		if (err)
-			uv_loop_close(&loop->uv);
-	}
+	err = init_alarm(loop);
+	if (!err)
+		err = init_uv(loop);
 	if (err)
-		close(loop->epoll);
+		close_own(loop);
 	return err;
 }
 
@@ -211,6 +243,21 @@ static bool is_alive(const struct loop *loop)
 	       loop->timers.first || loop->jobs > 0;
 }
 
+/* Returns whether it goes off at `due` at the latest. */
+static bool set_alarm(struct loop *loop, uint64_t due)
+{
+	struct itimerspec at = {
+	    .it_value = {.tv_sec = (time_t)(due / 1000), .tv_nsec = (long)(due % 1000) * 1000000},
+	};
+
+	if (loop->alarm_at && loop->alarm_at <= due)
+		return true;
+	if (timerfd_settime(loop->alarm, TFD_TIMER_ABSTIME, &at, NULL) < 0)
+		return false;
+	loop->alarm_at = due;
+	return true;
+}
+
 /* How long to wait, for epoll_wait(). */
 static int timeout(struct loop *loop)
 {
@@ -225,6 +272,8 @@ static int timeout(struct loop *loop)
 		loop->now = read_clock();
 	if (due <= loop->now)
 		return 0;
+	if (due - loop->now >= LONG_MS && set_alarm(loop, due))
+		return -1;
 	return due - loop->now < INT_MAX ? (int)(due - loop->now) : INT_MAX;
 }
 
@@ -312,10 +361,12 @@ bool loop_turn(struct loop *loop, bool wait)
 
 	loop->now = read_clock();
 	for (int i = 0; i < n; i++) {
-		if (events[i].data.u64 != UV)
-			dispatch(loop, events[i].data.u64, events[i].events);
-		else
+		if (events[i].data.u64 == UV)
 			loop->uv_is_due = true;
+		else if (events[i].data.u64 == ALARM)
+			loop->alarm_at = 0;
+		else
+			dispatch(loop, events[i].data.u64, events[i].events);
 	}
 	report_broken(loop);
 	fire_timers(loop);
@@ -356,7 +407,7 @@ void loop_fini(struct loop *loop)
 	/* Closing is asynchronous in libuv: one turn runs what is left of it. */
 	uv_run(&loop->uv, UV_RUN_NOWAIT);
 	uv_loop_close(&loop->uv);
-	close(loop->epoll);
+	close_own(loop);
 	free(loop->by_fd);
 }
 

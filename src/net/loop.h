@@ -40,6 +40,8 @@ struct loop {
 	uint64_t events; /* of watches, so far */
 	uint64_t now;    /* milliseconds */
 	struct heap timers;
+	int alarm;                  /* wakes us for those that are far away */
+	uint64_t alarm_at;          /* the time it is set to, 0 for none */
 	struct timer *due;          /* that are called one after the other in this turn */
 	struct timer *ended_timers; /* as the watches */
 };

@@ -564,6 +564,65 @@ static void timer_waits_its_time(void **state)
 	assert_true(loop_now(&f->loop) >= before + 30);
 }
 
+/* The loop prepares to wait for its timers, and something else is there. */
+static void wait_in_vain(struct fixture *f)
+{
+	watch_set(&f->watch, WATCH_WRITE);
+	loop_turn(&f->loop, true);
+	watch_set(&f->watch, 0);
+}
+
+/* Returns after how many turns. */
+static unsigned turns_until_called(struct fixture *f, const struct ticker *t)
+{
+	unsigned turns = 0;
+
+	while (t->calls == 0) {
+		loop_turn(&f->loop, true);
+		turns++;
+	}
+	return turns;
+}
+
+static void nearer_timer_moves_the_alarm(void **state)
+{
+	struct fixture *f = *state;
+	struct ticker far = {.calls = 0}, near = {.calls = 0};
+	uint64_t before = loop_now(&f->loop);
+
+	timer_init(&far.timer, &f->loop, tick);
+	timer_init(&near.timer, &f->loop, tick);
+	timer_start(&far.timer, 60000);
+	wait_in_vain(f);
+	timer_start(&near.timer, 1100);
+	assert_in_range(turns_until_called(f, &near), 1, 3);
+	assert_true(loop_now(&f->loop) >= before + 1100);
+	assert_int_equal(far.calls, 0);
+	timer_close(&far.timer, NULL);
+	timer_close(&near.timer, NULL);
+	loop_turn(&f->loop, false);
+}
+
+static void alarm_for_nobody_is_set_anew(void **state)
+{
+	struct fixture *f = *state;
+	struct ticker gone = {.calls = 0}, next = {.calls = 0};
+	uint64_t before = loop_now(&f->loop);
+
+	timer_init(&gone.timer, &f->loop, tick);
+	timer_init(&next.timer, &f->loop, tick);
+	timer_start(&gone.timer, 1010);
+	wait_in_vain(f);
+	timer_stop(&gone.timer);
+	timer_start(&next.timer, 2100);
+	assert_in_range(turns_until_called(f, &next), 2, 3);
+	assert_true(loop_now(&f->loop) >= before + 2100);
+	assert_int_equal(gone.calls, 0);
+	timer_close(&gone.timer, NULL);
+	timer_close(&next.timer, NULL);
+	loop_turn(&f->loop, false);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define TEST_EDGE(name)                                                                            \
 	{                                                                                          \
@@ -596,6 +655,8 @@ int main(void)
 	    TEST(timers_that_meddle),
 	    TEST(runs_jobs),
 	    TEST(timer_waits_its_time),
+	    TEST(nearer_timer_moves_the_alarm),
+	    TEST(alarm_for_nobody_is_set_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
