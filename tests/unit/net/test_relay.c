@@ -1,51 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A relay between two peers, all three in one loop and on real sockets. Runs once for each way to
- * move bytes: the only argument. */
-#include "net/relay.h"
-
-#include <errno.h>
-#include <signal.h>
-#include <stdlib.h>
+/* A relay whose kernel may be short of memory, and fitful. */
 #include <time.h>
 
 #include "proto/err.h"
 
-#include "sockets.h"
-
-/* One of the two programs at the far ends: sends and checks a stream that its seed determines. */
-struct peer {
-	struct watch watch; /* first */
-	int fd;
-	uint64_t to_send, sent, received;
-	size_t write_max; /* bytes in one write; random below that */
-	unsigned seed;    /* of what is sent */
-	unsigned expects; /* seed of what is received */
-	bool deaf;        /* does not read */
-	bool shut_when_sent;
-	bool echo; /* sends one byte for every byte received */
-	bool eof;
-	int err;
-};
-
-struct fixture {
-	struct relay relay;  /* first */
-	struct peer peer[2]; /* by enum relay_side */
-	int calls, err;
-};
-
-static struct loop loop;
-static struct relay_shared shared;
-static struct timer guard;
-static bool late;
-static enum relay_mode mode;
-static unsigned random_state = 1;
+#include "relay_peers.h"
 
 static bool out_of_memory;
 static bool fitful; /* the kernel interrupts, and takes and gives bit by bit */
 static struct peer *resets_at_peek;
-static int endless_in = -1, all_out = -1; /* descriptors: an endless source, a bottomless drain */
-
-static void peer_closes(struct peer *p, bool reset);
 
 /* NOLINTBEGIN(bugprone-reserved-identifier): so the linker's --wrap calls them */
 void *__real_malloc(size_t size);
@@ -77,8 +40,6 @@ static size_t by_fits(size_t size)
 
 ssize_t __wrap_recv(int fd, void *buf, size_t size, int flags)
 {
-	if (fd == endless_in)
-		return (ssize_t)size;
 	if (resets_at_peek && flags & MSG_PEEK) {
 		peer_closes(resets_at_peek, true);
 		resets_at_peek = NULL;
@@ -90,8 +51,6 @@ ssize_t __wrap_recv(int fd, void *buf, size_t size, int flags)
 
 ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags)
 {
-	if (fd == all_out)
-		return (ssize_t)len;
 	if (fitful && (len = by_fits(len)) == 0)
 		return -1;
 	return __real_send(fd, buf, len, flags);
@@ -101,138 +60,11 @@ ssize_t __wrap_splice(int in, off_t *in_at, int out, off_t *out_at, size_t len, 
 {
 	/* Whoever moves bytes by splice() never asks for more than there may be. */
 	assert_true(len <= RELAY_BUDGET_ALONE);
-	if (in == endless_in || out == all_out)
-		return (ssize_t)len;
 	if (fitful && (len = by_fits(len)) == 0)
 		return -1;
 	return __real_splice(in, in_at, out, out_at, len, flags);
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
-
-#define KIB ((size_t)1024)
-#define MIB (1024 * KIB)
-
-static uint8_t byte_at(unsigned seed, uint64_t i)
-{
-	return (uint8_t)((i * 167 + (i >> 8) * 13 + (i >> 16) * 7) ^ seed);
-}
-
-static void peer_shut_if_sent(struct peer *p)
-{
-	if (p->shut_when_sent && p->sent == p->to_send && !p->err) {
-		p->shut_when_sent = false;
-		shutdown(p->fd, SHUT_WR);
-	}
-}
-
-static void peer_interest(struct peer *p)
-{
-	watch_set(&p->watch, (p->deaf || p->eof || p->err ? 0U : WATCH_READ) |
-				 (p->sent < p->to_send && !p->err ? WATCH_WRITE : 0U));
-}
-
-static void peer_read(struct peer *p)
-{
-	static uint8_t buf[128 * KIB];
-	ssize_t n = recv(p->fd, buf, sizeof(buf), 0);
-
-	if (n < 0 && errno != EAGAIN && errno != EINTR)
-		p->err = errno;
-	if (n == 0)
-		p->eof = true;
-	for (ssize_t i = 0; i < n; i++)
-		if (buf[i] != byte_at(p->expects, p->received + (uint64_t)i))
-			fail_msg("wrong byte at %llu", (unsigned long long)p->received + i);
-	if (n > 0) {
-		p->received += (uint64_t)n;
-		if (p->echo)
-			p->to_send += (uint64_t)n;
-	}
-}
-
-static void peer_write(struct peer *p)
-{
-	static uint8_t buf[128 * KIB];
-	size_t n = p->write_max > 1 ? 1 + (size_t)rand_r(&random_state) % p->write_max : 1;
-	ssize_t w;
-
-	if (n > p->to_send - p->sent)
-		n = (size_t)(p->to_send - p->sent);
-	for (size_t i = 0; i < n; i++)
-		buf[i] = byte_at(p->seed, p->sent + i);
-	w = send(p->fd, buf, n, MSG_NOSIGNAL);
-	if (w < 0 && errno != EAGAIN && errno != EINTR)
-		p->err = errno;
-	if (w > 0)
-		p->sent += (uint64_t)w;
-}
-
-static void on_peer(struct watch *watch, unsigned events)
-{
-	struct peer *p = (struct peer *)watch;
-
-	if (events & (WATCH_READ | WATCH_ERROR) && !p->deaf)
-		peer_read(p);
-	if (events & WATCH_WRITE && p->sent < p->to_send)
-		peer_write(p);
-	peer_shut_if_sent(p);
-	peer_interest(p);
-}
-
-static void peer_sends(struct peer *p, uint64_t n)
-{
-	p->to_send += n;
-	peer_interest(p);
-}
-
-static void peer_shuts_after(struct peer *p)
-{
-	p->shut_when_sent = true;
-	peer_shut_if_sent(p);
-}
-
-static void peer_listens(struct peer *p, bool yes)
-{
-	p->deaf = !yes;
-	peer_interest(p);
-}
-
-static void peer_closes(struct peer *p, bool reset)
-{
-	watch_close(&p->watch, NULL);
-	if (reset)
-		close_with_reset(p->fd);
-	else
-		close(p->fd);
-	p->fd = -1;
-}
-
-static void on_guard(struct timer *timer)
-{
-	(void)timer;
-	late = true;
-}
-
-static void one_turn(void)
-{
-	late = false;
-	timer_start(&guard, 10000);
-	loop_turn(&loop, true);
-	timer_stop(&guard);
-	if (late)
-		fail_msg("nothing happened for ten seconds");
-}
-
-#define UNTIL(condition)                                                                           \
-	while (!(condition))                                                                       \
-	one_turn()
-
-static void turn_for(uint64_t ms)
-{
-	timer_start(&guard, ms);
-	for (late = false; !late;)
-		loop_turn(&loop, true);
-}
 
 /* Turns for 30 ms in which nothing should happen, and sees that the processor had little to do. */
 static void assert_rests(void)
@@ -246,83 +78,13 @@ static void assert_rests(void)
 		    15000000);
 }
 
-static void on_over(struct relay *relay, int err)
-{
-	struct fixture *x = (struct fixture *)relay;
-
-	x->calls++;
-	x->err = err;
-}
-
-static void fixture_open(struct fixture *x)
-{
-	memset(x, 0, sizeof(*x));
-	relay_init(&x->relay, &shared, on_over);
-	for (int i = 0; i < 2; i++) {
-		struct relay_end *end = &x->relay.end[i];
-		int fd[2];
-
-		tcp_pair(fd);
-		end->fd = fd[0];
-		assert_int_equal(watch_init(&end->watch, &loop, end->fd, on_peer), 0);
-		x->peer[i].fd = fd[1];
-		x->peer[i].write_max = 96 * KIB;
-		x->peer[i].seed = 0x55U + (unsigned)i;
-		x->peer[i].expects = 0x55U + !i;
-		assert_int_equal(watch_init(&x->peer[i].watch, &loop, fd[1], on_peer), 0);
-		peer_interest(&x->peer[i]);
-	}
-}
-
-static unsigned relays_closed;
-
-static void on_relay_closed(struct relay *relay)
-{
-	(void)relay;
-	relays_closed++;
-}
-
-static void fixture_close(struct fixture *x)
-{
-	if (x->relay.end[RELAY_CLIENT].fd >= 0) {
-		relays_closed = 0;
-		assert_int_equal(relay_close(&x->relay, on_relay_closed), 2);
-	}
-	for (int i = 0; i < 2; i++)
-		if (x->peer[i].fd >= 0)
-			peer_closes(&x->peer[i], false);
-	UNTIL(relays_closed == 1);
-}
-
-static struct fixture f, g;
-
-static int set_up(void **state)
-{
-	(void)state;
-	assert_int_equal(loop_init(&loop), 0);
-	assert_int_equal(relay_shared_init(&shared, &loop), 0);
-	shared.mode = mode;
-	pipe_pool_limit(&shared.pipes, PIPE_BYTES_OF_ALL, 100);
-	timer_init(&guard, &loop, on_guard);
-	fixture_open(&f);
-	return 0;
-}
+#define MANY (4 * MIB)
 
 static int tear_down(void **state)
 {
-	(void)state;
 	fitful = out_of_memory = false;
-	endless_in = all_out = -1;
-	fixture_close(&f);
-	timer_close(&guard, NULL);
-	relay_shared_fini(&shared);
-	loop_fini(&loop);
-	return loop.watching != 0 || shared.pipes.n != 0;
+	return relay_tear_down(state);
 }
-
-#define MANY (4 * MIB)
-
-static struct peer *const client = &f.peer[RELAY_CLIENT], *const target = &f.peer[RELAY_TARGET];
 
 static void both_ways_at_once(void **state)
 {
@@ -661,155 +423,6 @@ static void single_bytes(void **state)
 	assert_int_equal(f.relay.end[RELAY_TARGET].received, 1000);
 }
 
-/* Beside a stream that never pauses a small one waits for a turn or two, not for its end. */
-static void an_endless_stream_leaves_room(void **state)
-{
-	struct relay_end *bulk = &g.relay.end[RELAY_TARGET];
-	struct peer *echo = target;
-	uint64_t before;
-
-	(void)state;
-	fixture_open(&g);
-	assert_int_equal(relay_start(&g.relay, NULL, 0), 0);
-	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
-	peer_sends(&g.peer[RELAY_TARGET], 1);
-	UNTIL(g.peer[RELAY_CLIENT].received == 1);
-	endless_in = bulk->fd;
-	all_out = g.relay.end[RELAY_CLIENT].fd;
-	peer_sends(&g.peer[RELAY_TARGET], 1); /* never taken: readable from now on */
-	UNTIL(bulk->received > 1);
-	echo->echo = true;
-	for (unsigned i = 1; i <= 20; i++) {
-		peer_sends(client, 1);
-		while (client->received < i) {
-			before = bulk->received;
-			one_turn();
-			assert_true(bulk->received - before <= RELAY_BUDGET);
-		}
-		assert_true(bulk->received < 1 + i * (16 * RELAY_BUDGET));
-	}
-	g.peer[RELAY_CLIENT].deaf = true;
-	fixture_close(&g);
-}
-
-/* The least and the most that a turn has moved of `bulk` in the next `n` turns. */
-static void turns_of(
-    const struct relay_end *bulk, unsigned n, uint64_t *ret_least, uint64_t *ret_most)
-{
-	*ret_least = UINT64_MAX;
-	*ret_most = 0;
-	for (; n > 0; n--) {
-		uint64_t before = bulk->received, moved;
-
-		one_turn();
-		moved = bulk->received - before;
-		*ret_least = moved < *ret_least ? moved : *ret_least;
-		*ret_most = moved > *ret_most ? moved : *ret_most;
-	}
-}
-
-/* With nobody else there a turn of it takes longer; with somebody it is short again at once. */
-static void a_stream_alone_takes_long_turns(void **state)
-{
-	struct relay_end *bulk = &g.relay.end[RELAY_TARGET];
-	uint64_t least, most, alone = mode == RELAY_COPY ? RELAY_BUDGET : RELAY_BUDGET_ALONE;
-	uint64_t beside = mode == RELAY_COPY ? RELAY_BUDGET : RELAY_BUDGET_BULK;
-
-	(void)state;
-	fixture_open(&g);
-	assert_int_equal(relay_start(&g.relay, NULL, 0), 0);
-	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
-	peer_sends(&g.peer[RELAY_TARGET], 1);
-	UNTIL(g.peer[RELAY_CLIENT].received == 1);
-	endless_in = bulk->fd;
-	all_out = g.relay.end[RELAY_CLIENT].fd;
-	peer_sends(&g.peer[RELAY_TARGET], 1);
-	UNTIL(bulk->received > 1);
-	turns_of(bulk, 10, &least, &most);
-	turns_of(bulk, 10, &least, &most);
-	assert_int_equal(most, beside);
-	turns_of(bulk, 50, &least, &most);
-	turns_of(bulk, 10, &least, &most);
-	assert_int_equal(least, alone);
-	assert_int_equal(most, alone);
-	peer_sends(client, 1);
-	UNTIL(target->received == 1);
-	turns_of(bulk, 10, &least, &most);
-	assert_int_equal(most, beside);
-	g.peer[RELAY_CLIENT].deaf = true;
-	fixture_close(&g);
-}
-
-static int lowat(const struct relay_end *end)
-{
-	int bytes = 0;
-	socklen_t size = sizeof(bytes);
-
-	assert_int_equal(getsockopt(end->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, &size), 0);
-	return bytes;
-}
-
-/* The peers' ends without the loop, whose only calls are then the relay's: what is written goes to
- * `*in`, what is read to `*out`. */
-static void flow(uint64_t *in, uint64_t *out)
-{
-	static uint8_t buf[MIB];
-	ssize_t n = send(target->fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	if (n > 0)
-		*in += (uint64_t)n;
-	loop_turn(&loop, false);
-	while ((n = recv(client->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
-		*out += (uint64_t)n;
-}
-
-static void flow_out(uint64_t in, uint64_t *out)
-{
-	static uint8_t buf[MIB];
-	ssize_t n;
-
-	while (*out < in) {
-		one_turn();
-		while ((n = recv(client->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
-			*out += (uint64_t)n;
-	}
-}
-
-/* It is woken for much at once. What is less comes all the same, and where that happens thrice it
- * is not held any more. */
-static void a_stream_alone_is_held_while_it_flows(void **state)
-{
-	const struct relay_end *from = &f.relay.end[RELAY_TARGET];
-	const uint64_t enough = (uint64_t)1024 * MIB;
-	uint64_t in = 0, out = 0, before;
-	unsigned holds = 0;
-
-	(void)state;
-	peer_listens(client, false);
-	peer_listens(target, false);
-	assert_int_equal(relay_start(&f.relay, NULL, 0), 0);
-	/* On a busy machine it may stall by itself. */
-	while (mode != RELAY_COPY && from->stalls < 3 && in < enough) {
-		flow(&in, &out);
-		if (!shared.held)
-			continue;
-		assert_ptr_equal(shared.held, from);
-		assert_true(lowat(from) > 1);
-		holds++;
-		flow_out(in, &out);
-		if (send(target->fd, "tail", 4, MSG_NOSIGNAL) == 4)
-			in += 4;
-		flow_out(in, &out);
-		UNTIL(!shared.held);
-		assert_int_equal(lowat(from), 1);
-	}
-	assert_true(holds > 0 || mode == RELAY_COPY);
-	assert_int_equal(from->stalls, mode == RELAY_COPY ? 0 : 3);
-	for (before = in; in - before < 64 * MIB; assert_null(shared.held))
-		flow(&in, &out);
-	flow_out(in, &out);
-}
-
 static void loses_nothing_silently(void **state)
 {
 	(void)state;
@@ -855,12 +468,10 @@ static void closes_at_any_time(void **state)
 	assert_non_null(f.relay.end[RELAY_CLIENT].unsent);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, relay_set_up, tear_down)
 
 int main(int argc, char **argv)
 {
-	static const char *const names[] = {
-	    [RELAY_AUTO] = "auto", [RELAY_COPY] = "copy", [RELAY_SPLICE] = "splice"};
 	const struct CMUnitTest tests[] = {
 	    TEST(both_ways_at_once),
 	    TEST(both_ways_by_fits),
@@ -880,17 +491,11 @@ int main(int argc, char **argv)
 	    TEST(early_data_goes_first),
 	    TEST(early_data_to_a_dead_target),
 	    TEST(single_bytes),
-	    TEST(an_endless_stream_leaves_room),
-	    TEST(a_stream_alone_takes_long_turns),
-	    TEST(a_stream_alone_is_held_while_it_flows),
 	    TEST(loses_nothing_silently),
 	    TEST(early_data_without_memory),
 	    TEST(closes_at_any_time),
 	};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && argc > 1; i++)
-		if (strcmp(argv[1], names[i]) == 0)
-			mode = (enum relay_mode)i;
-	signal(SIGPIPE, SIG_IGN);
+	relay_mode_from(argc, argv);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
