@@ -30,9 +30,12 @@
 #define SHORT_READ 16384
 /* So often in a row splice() may find nothing where there is something. */
 #define DENIALS 3
-/* So often in a row a relay must have been the only one called to count as alone: some
- * milliseconds of a fast stream. */
-#define ALONE_CALLS 32
+/* So often in a row a relay must have been the only one called to count as alone: ten milliseconds
+ * of a fast stream, so that messages at a steady pace are company. */
+#define ALONE_CALLS 512
+/* So many turns in a row of spliced bytes must have been those of one relay to make it the only
+ * stream. */
+#define ONLY_TURNS 32
 /* A held stream that brings less than RELAY_LOWAT in so many ms does not flow. */
 #define HOLD_MS 2
 #define STALLS_MAX 3
@@ -48,6 +51,8 @@ int relay_shared_init(struct relay_shared *shared, struct loop *loop)
 	shared->last = NULL;
 	shared->last_call = 0;
 	shared->alone = 0;
+	shared->stream = NULL;
+	shared->only = 0;
 	shared->holder = NULL;
 	shared->held = NULL;
 	shared->buffer = malloc(RELAY_BUFFER_SIZE);
@@ -437,9 +442,27 @@ static void on_hold_timer(struct timer *timer)
 /* How much of one direction may move in this turn. */
 static size_t budget(const struct relay *relay, const struct relay_end *from)
 {
+	const struct relay_shared *shared = relay->shared;
+
 	if (!from->bulk)
 		return RELAY_BUDGET;
-	return relay->shared->alone == ALONE_CALLS ? RELAY_BUDGET_ALONE : RELAY_BUDGET_BULK;
+	if (shared->alone == ALONE_CALLS)
+		return RELAY_BUDGET_ALONE;
+	return shared->only == ONLY_TURNS ? RELAY_BUDGET_ONLY : RELAY_BUDGET_BULK;
+}
+
+/* `n` bytes have been spliced in this turn, which are no small message. */
+static void note_stream(struct relay *relay, struct relay_end *from, uint64_t n)
+{
+	struct relay_shared *shared = relay->shared;
+
+	if (relay != shared->stream)
+		shared->only = 0;
+	else if (shared->only < ONLY_TURNS)
+		shared->only++;
+	shared->stream = relay;
+	if (n >= LONG_READ)
+		hold(relay, from);
 }
 
 /*
@@ -464,8 +487,8 @@ static int relay_pump(struct relay *relay, struct relay_end *from, struct relay_
 		else
 			more = copy_step(relay, from, to, size);
 	}
-	if (from->bulk && from->received - begin >= LONG_READ)
-		hold(relay, from);
+	if (from->bulk && from->received - begin >= SHORT_READ)
+		note_stream(relay, from, from->received - begin);
 	return more < 0 ? more : 0;
 }
 

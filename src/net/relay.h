@@ -14,12 +14,13 @@
  * other waits until the kernel has sent all it was given. Not being read any more (EPIPE) counts as
  * a reset. After RELAY_BUDGET bytes of one direction in one turn (RELAY_BUDGET_BULK where it is
  * bulk) the others get theirs first: polling is level-triggered, so the rest is reported again.
- * Where there have been no others for a while it is RELAY_BUDGET_ALONE: longer turns are fewer, and
- * so are the times that either end and we are woken. For the same reason such a stream, where it is
- * bulk, is held: the kernel reports its socket when RELAY_LOWAT bytes are there or the stream has
- * ended (SO_RCVLOWAT). A timer looks whether it still flows; if not, what is there is taken, and
- * after a few such stalls that direction is not held again. One stream of a loop is held at a time,
- * and only while it is alone.
+ * Where one stream is all that is bulk it is RELAY_BUDGET_ONLY: what waits for it is small, and
+ * waits but for it. Where there have been no others for a while it is RELAY_BUDGET_ALONE: longer
+ * turns are fewer, and so are the times that either end and we are woken. For the same reason such
+ * a stream, where it is bulk, is held: the kernel reports its socket when RELAY_LOWAT bytes are
+ * there or the stream has ended (SO_RCVLOWAT). A timer looks whether it still flows; if not, what
+ * is there is taken, and after a few such stalls that direction is not held again. One stream of a
+ * loop is held at a time, and only while it is alone.
  *
  * A direction that proves to be bulk is moved by splice() through a pipe (net/pipe.h) instead of
  * the buffer, so that its bytes are not copied; what is kept is then kept in that pipe. Nothing
@@ -37,8 +38,10 @@
 
 #define RELAY_BUFFER_SIZE ((size_t)256 * 1024)
 #define RELAY_BUDGET ((size_t)256 * 1024)
-/* Of a stream that is spliced: beside others, and while nobody else has anything to do. */
+/* Of a stream that is spliced: beside other streams; as the only one, beside small messages; and
+ * while nobody else has anything to do. */
 #define RELAY_BUDGET_BULK ((size_t)128 * 1024)
+#define RELAY_BUDGET_ONLY ((size_t)32 * 1024)
 #define RELAY_BUDGET_ALONE ((size_t)1024 * 1024)
 #define RELAY_LOWAT (256 * 1024)
 
@@ -56,6 +59,9 @@ struct relay_shared {
 	const struct relay *last;
 	uint64_t last_call;
 	unsigned alone;
+	/* The same of turns in which bytes were spliced. */
+	const struct relay *stream;
+	unsigned only;
 	/* The stream that is held: its relay, the end it comes from, and how much had come when the
 	 * timer was set. NULL where none is. */
 	struct relay *holder;
