@@ -5,6 +5,7 @@ import hashlib
 import os
 import platform
 import re
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -49,6 +50,44 @@ class Cpus:
             return ",".join(str(cpu) for cpu in sorted(cpus))
 
         return {"proxy": of(self.proxy), "load": of(self.load)}
+
+
+class Awake:
+    """Keeps idle processors from sleep that takes long to end, while it lasts: as long as a message
+    otherwise, and nothing that a proxy could change."""
+
+    HALT_POLL = Path("/sys/module/haltpoll/parameters/guest_halt_poll_ns")
+    HALT_POLL_NS = 200_000
+    DMA_LATENCY = "/dev/cpu_dma_latency"
+    EXIT_US = 10
+
+    def __init__(self):
+        self.told = []
+        self._device, self._was = None, None
+
+    def __enter__(self):
+        try:
+            # A request that lasts as long as the descriptor.
+            self._device = os.open(self.DMA_LATENCY, os.O_WRONLY)
+            os.write(self._device, struct.pack("i", self.EXIT_US))
+            self.told.append(f"sleep only in states that end within {self.EXIT_US} us")
+        except OSError:
+            pass
+        try:
+            was = self.HALT_POLL.read_text()
+            if int(was) < self.HALT_POLL_NS:
+                self.HALT_POLL.write_text(str(self.HALT_POLL_NS))
+                self._was = was
+            self.told.append(f"poll {self.HALT_POLL_NS // 1000} us before they leave it to the hypervisor")
+        except (OSError, ValueError):
+            pass
+        return self
+
+    def __exit__(self, *_):
+        if self._device is not None:
+            os.close(self._device)
+        if self._was is not None:
+            self.HALT_POLL.write_text(self._was)
 
 
 class Steal:

@@ -19,7 +19,9 @@ IDLE_OF_PEERS = 1000  # some cannot hold more, or take minutes
 SPREAD = 200
 BURST = 20000
 QUIET_RUNS = 4
-LONG = 3.5  # times as long as others: what needs many messages for a percentile, or time to wake up
+SHORT_RUNS = 5
+LONG = 3.5  # times as long as others: what needs time to wake up
+PERCENTILE = 2.5  # what needs many messages for one
 STEAL_PERCENT = 1.0
 OTHERS_PERCENT = 20.0
 TRIES = 3  # of one measurement, where the hypervisor or others took more than that
@@ -40,15 +42,15 @@ class Load:
     repeat_seconds: float = REPEAT_SECONDS
     realtime: bool = False
 
-    def command(self, mode, args, seconds=None):
+    def command(self, mode, args, seconds, warm_up):
         return [
-            self.tabi, "bench", *mode, "-s", f"{seconds or self.seconds:g}", "-w", f"{self.warm_up:g}",
-            "--json", *args,
+            self.tabi, "bench", *mode, "-s", f"{seconds or self.seconds:g}",
+            "-w", f"{self.warm_up if warm_up is None else warm_up:g}", "--json", *args,
         ]  # fmt: skip
 
-    def begin(self, mode, args, *, cpus=None, seconds=None, realtime=False):
+    def begin(self, mode, args, *, cpus=None, seconds=None, warm_up=None, realtime=False):
         return subprocess.Popen(
-            self.command(mode, args, seconds),
+            self.command(mode, args, seconds, warm_up),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -147,16 +149,26 @@ def on_both(*mode, targets=None):
     return take
 
 
+def round_trip(load, program):
+    """Most of it is two processors that wake each other, which wavers by a third from one moment to the
+    next and now and then takes thrice as long: so the middle one of some short runs."""
+    args, part = program.load_args(TARGETS[:1]), 4
+    short = {"seconds": load.seconds / part, "warm_up": load.warm_up / part}
+    runs = [figures(load.run(("rr", "-c", "1"), args, **short)) for _ in range(SHORT_RUNS)]
+    return sorted(runs, key=lambda one: one["mean"])[SHORT_RUNS // 2]
+
+
 MESSAGES = ("rr", "-c", "8", "-r", "4000")
 
 
 def alone(load, program):
     target = [f"127.0.0.1:{QUICK_SERVER}"]
-    return figures(load.run(MESSAGES, program.load_args(target), realtime=True, seconds=LONG * load.seconds))
+    seconds = PERCENTILE * load.seconds
+    return figures(load.run(MESSAGES, program.load_args(target), realtime=True, seconds=seconds))
 
 
 def beside_bulk(load, program):
-    seconds = LONG * load.seconds
+    seconds = PERCENTILE * load.seconds
     bulk = load.begin(("stream",), program.load_args(TARGETS[:1]), seconds=seconds + 60)
     try:
         time.sleep(0.2)
@@ -188,9 +200,18 @@ def idle(load, program):
     }
 
 
-def sockets_of(pid):
+def is_socket(path):
     try:
-        return len(os.listdir(f"/proc/{pid}/fd"))
+        return os.readlink(path).startswith("socket:")
+    except FileNotFoundError:  # closed meanwhile
+        return False
+
+
+def sockets_of(pid):
+    """Pipes come and go by themselves."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        return sum(is_socket(f"{folder}/{fd}") for fd in os.listdir(folder))
     except PermissionError:
         raise Failed("its descriptors may not be counted") from None
 
@@ -233,19 +254,20 @@ class Held:
         self.load.finish(self.process)
 
 
-def least_disturbed(runs):
-    """Whatever disturbs a run makes it dearer, and slower, which tells where no cost is known."""
+def least_disturbed(runs, by):
+    """Whatever disturbs a run makes the figure `by` greater, and the run slower, which tells where it is
+    not known."""
 
     def cost(one):
-        cpu = one.get("cpu")
-        return math.inf if cpu is None else cpu, -one.get("rate", 0)
+        figure = one.get(by)
+        return math.inf if figure is None else figure, -one.get("rate", 0)
 
     return min(runs, key=cost)
 
 
 def quietest(load, program, runs):
     command, args = ("rr", "-c", "64"), program.load_args(TARGETS[:1])
-    return least_disturbed([figures(load.run(command, args)) for _ in range(runs)])
+    return least_disturbed([figures(load.run(command, args)) for _ in range(runs)], "cpu")
 
 
 def beside_idle(load, program):
@@ -276,8 +298,9 @@ class Measure:
     take: Callable
     who: Callable
     fresh: bool = False  # of a program that was just started
-    slow: bool = False  # of peers only in some rounds, and of nobody twice in one
-    steady: bool = False  # a unit costs the same each time: of a round's measurements the least counts
+    slow: bool = False  # of peers only in some rounds
+    once: bool = False  # in a round
+    least: str = ""  # of a round's measurements the one counts where this figure is the least
     group: str = field(default="")
 
 
@@ -306,25 +329,26 @@ MEASURES = [
     Measure("up1", "1 stream up", plain("stream", "-c", "1", "-d", "up"), tcp),
     Measure("down64", "64 streams down", plain("stream", "-c", "64"), tcp),
     Measure("up64", "64 streams up", plain("stream", "-c", "64", "-d", "up"), named(*FLOOR)),
-    Measure("rr64", "messages, 64 connections", plain("rr", "-c", "64"), tcp, steady=True),
-    Measure("rr1", "messages, 1 connection", plain("rr", "-c", "1"), tcp, steady=True),
+    Measure("rr64", "messages, 64 connections", plain("rr", "-c", "64"), tcp, least="cpu"),
+    Measure("rr1", "messages, 1 connection", round_trip, tcp),
     Measure("connect", "short sessions, 32 at once", plain("connect", "-c", "32", targets=TARGETS),
-            lambda p: tcp(p) or p.name == "tabi-errors", steady=True),
-    Measure("names", "short sessions by cached names", by_name, named("tabi", *RULES), steady=True),
+            lambda p: tcp(p) or p.name == "tabi-errors", least="cpu"),
+    Measure("names", "short sessions by cached names", by_name, named("tabi", *RULES), least="cpu"),
     Measure("udp64", "datagrams, 1 association, 64 outstanding", plain("udp", "-c", "1", "-o", "64"),
-            datagrams, steady=True),
+            datagrams, least="cpu"),
     Measure("udp100", "datagrams, 100 associations", plain("udp", "-c", "100", "-o", "1"), datagrams,
-            steady=True),
-    Measure("burst", f"a burst of {BURST} datagrams", burst, datagrams, slow=True),
-    Measure("alone", "messages at a fixed rate, alone", alone, tcp, slow=True),
-    Measure("beside", "the same beside a bulk stream", beside_bulk, tcp, slow=True),
+            least="cpu"),
+    Measure("burst", f"a burst of {BURST} datagrams", burst, datagrams, slow=True, once=True),
+    Measure("alone", "messages at a fixed rate, alone", alone, tcp, slow=True, least="p99"),
+    Measure("beside", "the same beside a bulk stream", beside_bulk, tcp, slow=True, least="p99"),
     Measure("both64", "64 streams, all processors", on_both("stream", "-c", "64"), named(*BOTH)),
     Measure("bothrr", "messages, all processors", on_both("rr", "-c", "64"), named(*BOTH)),
     Measure("bothconnect", "short sessions, all processors",
             on_both("connect", "-c", "32", targets=TARGETS), named(*BOTH)),
-    Measure("spread", f"{SPREAD} connections over the workers", spread, named("tabi-2w"), slow=True),
-    Measure("idle", "idle sessions", idle, socks, fresh=True, slow=True),
-    Measure("besideidle", "messages beside idle sessions", beside_idle, named("tabi"), slow=True),
+    Measure("spread", f"{SPREAD} connections over the workers", spread, named("tabi-2w"), slow=True,
+            once=True),
+    Measure("idle", "idle sessions", idle, socks, fresh=True, slow=True, once=True),
+    Measure("besideidle", "messages beside idle sessions", beside_idle, named("tabi"), slow=True, once=True),
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from comparing import plots, summary
-from comparing.measures import BURST, OTHERS_PERCENT, QUIET_RUNS, STEAL_PERCENT
+from comparing.measures import BURST, OTHERS_PERCENT, QUIET_RUNS, SHORT_RUNS, STEAL_PERCENT
 
 GBIT, US, S_PER_GB = 8e-9, 1e6, 1e9
 
@@ -209,7 +209,10 @@ another one is the first. All programs are started anew in every round. A ratio 
 
 What a stream costs depends on how its bytes happen to come together, so of streams all measurements count. A message, a short
 session or a datagram is the same work each time, and what disturbs a measurement can only make it dearer, so of those of one round the
-cheapest counts: on a virtual machine two processors may be one core for some seconds, and then everything costs a third more.
+cheapest counts: on a virtual machine two processors may be one core for some seconds, and then everything costs a third more. Of
+the messages beside a bulk stream, and of the same alone, it is the one with the least p99. With one connection most of the time is that
+of two processors which wake each other, and wavers both ways: there all measurements count, and each is the middle one of {short_runs} short
+runs.
 
 The load is `tabi bench`, and its other end `tabi bench serve`. The proxy has processor {proxy} for itself, client and server
 have {load}{shared}. All run in a network namespace of their own, over its loopback interface: no loss, no delay, packets
@@ -224,12 +227,13 @@ program writes to a terminal. Dante, microsocks and the like are configured to l
 no SOCKS, so it saves the handshake; ssh encrypts, and its server's CPU is counted as well.
 
 Short sessions go to 50 addresses of this host, and the kernel may choose among 55,000 ports, so that its search for a free one is no part of the
-comparison. Of peers, the burst, the messages beside a stream and the idle sessions are measured in two rounds only.
+comparison. Of peers, the burst, the messages beside a stream and the idle sessions are measured in two rounds only. The burst and
+the idle sessions are measured once in a round.
 
 Messages beside idle sessions are compared with those without in the same minute and process: in each round the cheapest of {quiet_runs}
 runs with them, and of {quiet_runs} without, half of which come before and half after.
 
-Client and server of the messages beside a bulk stream {realtime}.
+Client and server of the messages beside a bulk stream {realtime}. Idle processors {awake}.
 
 A measurement during which the hypervisor took more than {steal:g} % of the time, or somebody else more than {others:g} % of the
 proxy's processor, is taken again, up to twice and as long as a minute in all is not over: {repeated}. {marked}
@@ -274,6 +278,8 @@ def method(results):
         errors=cost,
         realtime=realtime,
         quiet_runs=QUIET_RUNS,
+        awake=" and ".join(raw.get("awake") or ["sleep as they usually do"]),
+        short_runs=SHORT_RUNS,
         steal=STEAL_PERCENT,
         others=OTHERS_PERCENT,
         repeated=how_often(results),

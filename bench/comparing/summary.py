@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from comparing.measures import MEASURES, SPREAD, is_disturbed, least_disturbed
 
 LIMIT_MINUTES = 15
-STEADY = {m.key for m in MEASURES if m.steady}
+LEAST = {m.key: m.least for m in MEASURES if m.least}
 
 
 class Results:
@@ -24,7 +24,8 @@ class Results:
             for result in one["results"]:
                 self._sort(one, result, taken)
             for key, found in taken.items():
-                kept = [least_disturbed(found)] if key[0] in STEADY else found
+                by = LEAST.get(key[0])
+                kept = [least_disturbed(found, by)] if by else found
                 self._samples.setdefault(key, []).extend(kept)
 
     def _sort(self, one, result, taken):
