@@ -15,7 +15,8 @@
  * Waiting. The timeout of epoll_wait() is a timer that the kernel sets and takes back around every
  * wait: of a connection that is alone, a twentieth of the time that a message takes. Nearly always
  * the next timer is minutes away. For such an alarm (timerfd) is set once, and left until it goes
- * off, whether anybody still waits for it or not. Only what is due within LONG_MS is a timeout.
+ * off, whether anybody still waits for it or not. Only what is due within LONG_MS is a timeout. Nor
+ * is the clock read in a turn where nobody asks for it.
  *
  * Edge-triggered watches. Asked for everything once, the kernel tells of a socket when something
  * has changed, and then all that it is ready for. The loop keeps that in `maybe` until a read or a
@@ -94,8 +95,7 @@ int loop_init(struct loop *loop)
 {
 	int err;
 
-	*loop =
-	    (struct loop){.epoll = epoll_create1(EPOLL_CLOEXEC), .alarm = -1, .now = read_clock()};
+	*loop = (struct loop){.epoll = epoll_create1(EPOLL_CLOEXEC), .alarm = -1};
 	if (loop->epoll < 0)
 		return -errno;
 	err = init_alarm(loop);
@@ -243,38 +243,41 @@ static bool is_alive(const struct loop *loop)
 	       loop->timers.first || loop->jobs > 0;
 }
 
-/* Returns whether it goes off at `due` at the latest. */
+/* Returns whether that went well. */
 static bool set_alarm(struct loop *loop, uint64_t due)
 {
 	struct itimerspec at = {
 	    .it_value = {.tv_sec = (time_t)(due / 1000), .tv_nsec = (long)(due % 1000) * 1000000},
 	};
 
-	if (loop->alarm_at && loop->alarm_at <= due)
-		return true;
 	if (timerfd_settime(loop->alarm, TFD_TIMER_ABSTIME, &at, NULL) < 0)
 		return false;
 	loop->alarm_at = due;
 	return true;
 }
 
+/* Is nothing due before it goes off? */
+static bool alarm_tells(const struct loop *loop)
+{
+	return loop->alarm_at && loop->timers.first && loop->alarm_at <= loop->timers.first->key;
+}
+
 /* How long to wait, for epoll_wait(). */
 static int timeout(struct loop *loop)
 {
-	uint64_t due;
+	uint64_t due, now;
 
 	if (loop->broken || loop->ended || loop->ended_timers || loop->uv_is_due)
 		return 0;
-	if (!loop->timers.first)
+	if (!loop->timers.first || alarm_tells(loop))
 		return -1;
 	due = loop->timers.first->key;
-	if (due < loop->now + LONG_MS)
-		loop->now = read_clock();
-	if (due <= loop->now)
+	now = read_clock();
+	if (due <= now)
 		return 0;
-	if (due - loop->now >= LONG_MS && set_alarm(loop, due))
+	if (due - now >= LONG_MS && set_alarm(loop, due))
 		return -1;
-	return due - loop->now < INT_MAX ? (int)(due - loop->now) : INT_MAX;
+	return due - now < INT_MAX ? (int)(due - now) : INT_MAX;
 }
 
 static void tell(struct watch *w, unsigned events)
@@ -359,7 +362,7 @@ bool loop_turn(struct loop *loop, bool wait)
 	struct epoll_event events[BATCH];
 	int n = epoll_wait(loop->epoll, events, BATCH, wait ? timeout(loop) : 0);
 
-	loop->now = read_clock();
+	loop->now = 0;
 	for (int i = 0; i < n; i++) {
 		if (events[i].data.u64 == UV)
 			loop->uv_is_due = true;
@@ -395,8 +398,10 @@ uint64_t loop_events(const struct loop *loop)
 	return loop->events;
 }
 
-uint64_t loop_now(const struct loop *loop)
+uint64_t loop_now(struct loop *loop)
 {
+	if (!loop->now)
+		loop->now = read_clock();
 	return loop->now;
 }
 
@@ -540,7 +545,7 @@ static void fire_timers(struct loop *loop)
 {
 	struct heap_node *last = NULL, *node;
 
-	while ((node = loop->timers.first) && node->key <= loop->now) {
+	while (!alarm_tells(loop) && (node = loop->timers.first) && node->key <= loop_now(loop)) {
 		heap_remove(&loop->timers, node);
 		timer_of(node)->state = TIMER_DUE;
 		node->prev = last;

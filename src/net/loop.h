@@ -38,7 +38,7 @@ struct loop {
 	struct watch *given;
 
 	uint64_t events; /* of watches, so far */
-	uint64_t now;    /* milliseconds */
+	uint64_t now;    /* milliseconds, 0 where nobody has asked in this turn */
 	struct heap timers;
 	int alarm;                  /* wakes us for those that are far away */
 	uint64_t alarm_at;          /* the time it is set to, 0 for none */
@@ -59,8 +59,8 @@ bool loop_turn(struct loop *loop, bool wait);
 /* How often watches have been called so far: where that has grown by one since one's own last call,
  * nobody else had anything to do. */
 uint64_t loop_events(const struct loop *loop);
-/* Milliseconds of the monotonic clock, as of the start of this turn. */
-uint64_t loop_now(const struct loop *loop);
+/* Milliseconds of the monotonic clock, as of when this turn was first asked. */
+uint64_t loop_now(struct loop *loop);
 
 /*
  * What a watch may wait for. WATCH_ERROR (reset, error, both ends gone) is always reported, and
