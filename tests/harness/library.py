@@ -7,6 +7,14 @@ import subprocess
 
 from harness.tabi import BINARY, ROOT
 
+VALGRIND = (
+    "valgrind",
+    "-q",
+    "--error-exitcode=99",
+    "--leak-check=full",
+    "--suppressions=" + os.path.join(ROOT, "tests", "lib", "valgrind.supp"),
+)
+
 
 def output(*command, **options):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)

@@ -12,12 +12,12 @@ import pytest
 
 from harness import certs, library, netns, socks, targets, tornet
 from harness.config import ALLOW_ALL
+from harness.library import VALGRIND
 from harness.tabi import ROOT, run, wait_until
 
 QUESTION = b"is anybody there?\n" * 40
 FILE = targets.pattern(300_000, "ftp")
 HOST, PORT = "127.0.0.1", 7000
-VALGRIND = ("valgrind", "-q", "--error-exitcode=99", "--leak-check=full")
 EXAMPLES = ("blocking", "pollloop", "libuv", "udp", "ftp")
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from harness import netns, socks
 from harness.config import local
+from harness.library import VALGRIND
 
 ALICE = "alice@EXAMPLE.ORG"
 ALL_LEVELS = "level integrity,confidential,clear"
@@ -23,7 +24,6 @@ HOST, PORT = "127.0.0.1", 7000
 OFF, INTEGRITY, CONFIDENTIAL, PER_MESSAGE, CLEAR = range(5)
 NEC, ONLY = 8, 16
 MIB = 1 << 20
-VALGRIND = ("valgrind", "-q", "--error-exitcode=99", "--leak-check=full")
 
 
 def auth(kerberos, words=""):
@@ -319,7 +319,7 @@ def test_valgrind(libtabi, tabi, kerberos, target, echo):
     )
     check(done, b"one\n")
     done = stream(libtabi, "poll", INTEGRITY, service="nobody", before=VALGRIND)
-    assert done.returncode == 1, done
+    assert done.returncode == 1, done.stderr.decode()
 
 
 def test_without_the_library(libtabi, tabi, kerberos, tmp_path):

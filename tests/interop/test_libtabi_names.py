@@ -11,6 +11,7 @@ import pytest
 
 from harness import netns, targets
 from harness.config import ALLOW_ALL
+from harness.library import VALGRIND
 from harness.tabi import wait_until
 
 HOST, PORT = "127.0.0.1", 7000
@@ -219,7 +220,7 @@ def test_valgrind(libtabi, tabi, target, hosts):
     done = libtabi.run(
         libtabi.build("tests/lib/streams.c"), "poll", 0, 0, "", "socks5h://two.test:1080", HOST, PORT,
         data=b"question", preexec=hosts("::1", HOST),
-        before=("valgrind", "-q", "--error-exitcode=99", "--leak-check=full"),
+        before=VALGRIND,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, b"question", b""), done
     del held
