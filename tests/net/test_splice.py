@@ -323,10 +323,15 @@ def test_six_hundred_bulk_streams(tabi, target, mode, record_property):
         for key, _ in ways.select(0.2):
             write(key.fileobj)
             quiet_since = time.monotonic()
-    stuck = count(program) - idle - 2 * STREAMS
-    record_property("pipes in use", stuck // 2)
-    print(f"\n{len(ways.get_map())} streams stuck, {stuck // 2} pipes in use")
-    assert mode == "auto" or stuck >= 2 * 100, "bytes are stuck in pipes"
+
+    def stuck():
+        return (count(program) - idle - 2 * STREAMS) // 2
+
+    # A busy machine may give the proxy its turn later.
+    if mode == "splice":
+        wait_until(lambda: stuck() >= 100, 30, "bytes to be stuck in pipes")
+    record_property("pipes in use", stuck())
+    print(f"\n{len(ways.get_map())} streams stuck, {stuck()} pipes in use")
     for reader in digests:
         ways.register(reader, selectors.EVENT_READ)
     done = 0
