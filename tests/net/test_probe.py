@@ -219,6 +219,8 @@ HABITS = {
     "endless": {"M01", "M02", "M03", "M09", "M11"},
 }
 # fmt: on
+# Where the target's sums come in two reads, the first of them is not what it was.
+MAYBE = {"flips": {"L14"}}
 
 
 @pytest.mark.once
@@ -226,7 +228,7 @@ HABITS = {
 def test_bad_server(bad, habit):
     bad(habit)
     result = conform("-T", "1", "-o", ",".join(GOOD), URL, status=None)
-    assert failed(result) == HABITS[habit], [
+    assert failed(result) - MAYBE.get(habit, set()) == HABITS[habit], [
         (c["id"], c["seen"]) for c in result["checks"] if c["verdict"] == "fail"
     ]
     assert set(verdicts(result)) == set(GOOD)
