@@ -64,7 +64,7 @@ def test_accept_of_a_lost_connection_costs_nobody_else(tabi, target, error):
     assert "cannot accept" not in program.log()
 
 
-@pytest.mark.parametrize("nth", (3, 4))
+@pytest.mark.parametrize("nth", (4, 5))
 def test_descriptor_that_cannot_be_watched_is_tried_again(tabi, target, nth):
     """/proc/sys/fs/epoll/max_user_watches, say. These two are the listeners of a worker
     at its start: neither may stay deaf."""
@@ -159,7 +159,7 @@ def test_peer_who_was_lost_costs_the_next_nothing(tabi, error):
             assert socks.recv_reply5(sock)[1:3] == peer.getsockname()
 
 
-@pytest.mark.parametrize("nth", range(5, 11))
+@pytest.mark.parametrize("nth", range(6, 12))
 def test_bind_that_cannot_be_watched_leaves_nobody_waiting(tabi, nth):
     """Whichever descriptor it is that the kernel has no room to watch: the client learns soon that
     nobody will come, or somebody can. Some of these calls are libuv's own, which aborts then."""
